@@ -1,0 +1,143 @@
+//! The engine's limits and times.
+
+use std::time::Duration;
+
+use crate::secret::Secret;
+
+/// What an engine may do and how long it waits. Every queue and table has its limit here.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The cluster's secret, at least 32 bytes: signs the tokens of sessions.
+    pub secret: Secret,
+    /// Seeds the jitter of times told to clients; nothing else.
+    pub seed: u64,
+    /// Who may register.
+    pub registration: Registration,
+    /// How long a connection may be silent before it is closed (`notice` `idle`).
+    pub idle: Duration,
+    /// How long a connection may be without a session before it is closed (`notice` `idle`).
+    pub login_timeout: Duration,
+    /// How long a connection may accept nothing before it is closed (`notice` `slow`).
+    pub write_timeout: Duration,
+    /// Connections at one time; more are told `notice` `full` and closed.
+    pub connections: usize,
+    /// Requests of one connection that wait or are under way; reading pauses above.
+    pub pipeline: usize,
+    /// Store requests under way at one time; above, requests are answered `busy`.
+    pub store_requests: usize,
+    /// Weight that a connection may have unwritten: above, events are not pushed but fetched later,
+    /// and reading pauses.
+    pub outgoing: u32,
+    /// Entries in one fetch for those who lag.
+    pub fetch_entries: u32,
+    /// Bytes of text in one fetch for those who lag.
+    pub fetch_bytes: u32,
+    /// Fetches under way at one time.
+    pub fetches: usize,
+    /// Users or conversations in one grouped read.
+    pub batch: usize,
+    /// How long raised cursors wait before they are written.
+    pub mark_interval: Duration,
+    /// Raised cursors that wait at one time; the next one is written at once.
+    pub marks: usize,
+    /// How long a user without a session counts as online.
+    pub offline_after: Duration,
+    /// How often changes are read from the store while the relay is up.
+    pub reconcile: Duration,
+    /// How often changes are read from the store while the relay is down.
+    pub reconcile_down: Duration,
+    /// How much of the past each of these reads covers again; more than a transaction may last.
+    pub reconcile_overlap: Duration,
+    /// How often the newest numbers of held conversations are read by id.
+    pub verify: Duration,
+    /// Whether other nodes share the store.
+    pub clustered: bool,
+    /// How long a drain waits for requests under way.
+    pub drain: Duration,
+    /// The rates; absent for none.
+    pub rates: Option<Rates>,
+}
+
+/// Who may register.
+#[derive(Clone, Debug, Default)]
+pub enum Registration {
+    /// Anyone.
+    #[default]
+    Open,
+    /// Nobody.
+    Closed,
+    /// Who has one of these codes.
+    Invite(Vec<Secret>),
+}
+
+/// Token buckets: so many at once, and so many a second after that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rates {
+    /// Requests of a connection.
+    pub requests: Rate,
+    /// `register`, `login`, `resume`, `password` and `delete_account` of a connection.
+    pub logins: Rate,
+    /// `send`, `edit`, `recall` and `group_create` of a user, over all sessions on this node.
+    pub sends: Rate,
+}
+
+/// One token bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many at once.
+    pub burst: u32,
+    /// How many a second.
+    pub per_second: u32,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            requests: Rate {
+                burst: 1000,
+                per_second: 200,
+            },
+            logins: Rate {
+                burst: 10,
+                per_second: 1,
+            },
+            sends: Rate {
+                burst: 500,
+                per_second: 100,
+            },
+        }
+    }
+}
+
+impl Config {
+    /// Makes a configuration with the defaults of a single node.
+    #[must_use]
+    pub fn new(secret: Secret) -> Self {
+        Self {
+            secret,
+            seed: 0,
+            registration: Registration::Open,
+            idle: Duration::from_secs(90),
+            login_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
+            connections: 100_000,
+            pipeline: 128,
+            store_requests: 100_000,
+            outgoing: 256 * 1024,
+            fetch_entries: 200,
+            fetch_bytes: 128 * 1024,
+            fetches: 256,
+            batch: 500,
+            mark_interval: Duration::from_millis(500),
+            marks: 10_000,
+            offline_after: Duration::from_secs(2),
+            reconcile: Duration::from_secs(5),
+            reconcile_down: Duration::from_secs(1),
+            reconcile_overlap: Duration::from_secs(20),
+            verify: Duration::from_secs(60),
+            clustered: false,
+            drain: Duration::from_secs(10),
+            rates: Some(Rates::default()),
+        }
+    }
+}

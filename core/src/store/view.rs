@@ -1,0 +1,306 @@
+//! The rows that a transaction has loaded, and what became of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::id::{ConversationId, GroupId, Pair, Place, Seq, SessionId, UserId};
+use crate::log::FriendState;
+use crate::name::{Key, NameKey};
+use crate::store::command::Refusal;
+use crate::store::rows::{
+    Count, GroupRow, InvitationRow, MemberRow, MessageRow, SessionRow, StoredKey, UserRow,
+};
+use crate::time::Timestamp;
+
+/// The limits that the rules keep; each leads to `limit`, but the first, which ends the oldest
+/// session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Sessions per user.
+    pub sessions: u32,
+    /// Friendships per user, of every state.
+    pub friends: u32,
+    /// Groups per user.
+    pub groups: u32,
+    /// Conversations per user, direct (also with former friends) and group.
+    pub conversations: u32,
+    /// Members per group.
+    pub members: u32,
+    /// Invitations per user.
+    pub invitations: u32,
+    /// Join requests per group.
+    pub join_requests: u32,
+    /// How long a session's token stands.
+    pub session_lifetime: Duration,
+    /// How long a message may be edited and recalled.
+    pub edit_window: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 8,
+            friends: 1000,
+            groups: 500,
+            conversations: 4000,
+            members: 5000,
+            invitations: 100,
+            join_requests: 1000,
+            session_lifetime: Duration::from_secs(90 * 24 * 3600),
+            edit_window: Duration::from_secs(24 * 3600),
+        }
+    }
+}
+
+/// The rows that a change needs to see.
+///
+/// A store loads them in this order, which keeps two transactions from waiting for each other:
+/// lock `users` in ascending order; find the conversations of `places` (which of them exist never
+/// changes back) and lock them in ascending order of [`ConversationId`]; then read the rest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadSet {
+    /// Accounts, locked.
+    pub users: BTreeSet<UserId>,
+    /// Accounts by unique name, not locked. They enter [`View::names`] only.
+    pub names: BTreeSet<NameKey>,
+    /// Conversations, with their group where they are one; locked.
+    pub places: BTreeSet<Place>,
+    /// Every session of these users.
+    pub sessions_of: BTreeSet<UserId>,
+    /// Single friendship rows: what the second is to the first.
+    pub friendships: BTreeSet<(UserId, UserId)>,
+    /// Every friendship row of these users, from their side and from the other.
+    pub friendships_of: BTreeSet<UserId>,
+    /// Single members.
+    pub members: BTreeSet<(Place, UserId)>,
+    /// Every member of these conversations.
+    pub members_of: BTreeSet<Place>,
+    /// Every membership of these users, with the conversations' places.
+    pub memberships_of: BTreeSet<UserId>,
+    /// Single invitations.
+    pub invitations: BTreeSet<(GroupId, UserId)>,
+    /// Every invitation of these users.
+    pub invitations_of: BTreeSet<UserId>,
+    /// Every invitation to these groups.
+    pub invitations_to: BTreeSet<GroupId>,
+    /// Single join requests.
+    pub join_requests: BTreeSet<(GroupId, UserId)>,
+    /// Every join request of these users.
+    pub join_requests_of: BTreeSet<UserId>,
+    /// Every join request to these groups.
+    pub join_requests_to: BTreeSet<GroupId>,
+    /// Messages by their unique (sender, key).
+    pub keys: BTreeSet<(UserId, Key)>,
+    /// Groups by their unique (creator, key).
+    pub group_keys: BTreeSet<(UserId, Key)>,
+    /// Single entries.
+    pub messages: BTreeSet<(Place, Seq)>,
+    /// Numbers of rows.
+    pub counts: BTreeSet<Count>,
+    /// How many new numbers of accounts to hold ready.
+    pub new_users: usize,
+    /// How many new numbers of conversations to hold ready.
+    pub new_conversations: usize,
+    /// How many new numbers of sessions to hold ready.
+    pub new_sessions: usize,
+}
+
+/// Rows of one table, each with what became of it. Rows that were not loaded are unknown, which is
+/// something else than absent.
+#[derive(Clone, Debug)]
+pub struct Tracked<K, V> {
+    rows: BTreeMap<K, Slot<V>>,
+}
+
+#[derive(Clone, Debug)]
+struct Slot<V> {
+    existed: bool,
+    dirty: bool,
+    value: Option<V>,
+}
+
+/// What became of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change<'a, K, V> {
+    /// It is new.
+    Insert(&'a K, &'a V),
+    /// It was there and has other contents now.
+    Update(&'a K, &'a V),
+    /// It is gone.
+    Delete(&'a K),
+}
+
+impl<K, V> Default for Tracked<K, V> {
+    fn default() -> Self {
+        Self {
+            rows: BTreeMap::new(),
+        }
+    }
+}
+
+impl<K: Ord + Clone, V> Tracked<K, V> {
+    /// Records what was loaded: a row, or that there is none. A row that is there already stays.
+    pub fn load(&mut self, key: K, row: Option<V>) {
+        self.rows.entry(key).or_insert(Slot {
+            existed: row.is_some(),
+            dirty: false,
+            value: row,
+        });
+    }
+
+    /// Returns a row, `Some(None)` where there is none, and `None` where that is unknown.
+    #[must_use]
+    pub fn get(&self, key: &K) -> Option<Option<&V>> {
+        self.rows.get(key).map(|slot| slot.value.as_ref())
+    }
+
+    /// Iterates over the rows that are there, ascending by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&K, &V)> {
+        self.rows
+            .iter()
+            .filter_map(|(key, slot)| Some((key, slot.value.as_ref()?)))
+    }
+
+    /// Iterates over the rows that are there, from a key on.
+    pub fn from(&self, key: &K) -> impl Iterator<Item = (&K, &V)> {
+        self.rows
+            .range(key..)
+            .filter_map(|(key, slot)| Some((key, slot.value.as_ref()?)))
+    }
+
+    /// Inserts or replaces a row. A row that was never loaded counts as new.
+    pub fn put(&mut self, key: K, row: V) {
+        let slot = self.rows.entry(key).or_insert(Slot {
+            existed: false,
+            dirty: true,
+            value: None,
+        });
+        slot.value = Some(row);
+        slot.dirty = true;
+    }
+
+    /// Removes a row.
+    pub fn remove(&mut self, key: &K) {
+        if let Some(slot) = self.rows.get_mut(key) {
+            slot.value = None;
+            slot.dirty = true;
+        }
+    }
+
+    /// Iterates over what a store has to write, ascending by key.
+    pub fn changes(&self) -> impl Iterator<Item = Change<'_, K, V>> {
+        self.rows
+            .iter()
+            .filter(|(_, slot)| slot.dirty)
+            .filter_map(|(key, slot)| match (slot.existed, slot.value.as_ref()) {
+                (false, Some(value)) => Some(Change::Insert(key, value)),
+                (true, Some(value)) => Some(Change::Update(key, value)),
+                (true, None) => Some(Change::Delete(key)),
+                (false, None) => None,
+            })
+    }
+}
+
+/// The rows that a transaction has loaded.
+///
+/// A store fills the public tables from a [`ReadSet`], lets
+/// [`rules::apply`](crate::rules::apply) work on them, once per command of the batch, and writes
+/// the [`Tracked::changes`] of each. In `members`, an update writes `role` and `joined` only.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The database's time; every row that is inserted or changed now carries it.
+    pub now: Timestamp,
+    /// The limits to keep.
+    pub limits: Limits,
+    /// What was loaded: rows of these are known, or known to be absent.
+    pub loaded: ReadSet,
+    /// Accounts.
+    pub users: Tracked<UserId, UserRow>,
+    /// Whose each name is. Changes of it need not be written: they follow from `users`.
+    pub names: Tracked<NameKey, UserId>,
+    /// Sessions.
+    pub sessions: Tracked<SessionId, SessionRow>,
+    /// What the second user is to the first; no row for [`FriendState::None`].
+    pub friendships: Tracked<(UserId, UserId), FriendState>,
+    /// The direct conversations of pairs. Changes of it need not be written: they follow from
+    /// `conversations`.
+    pub pairs: Tracked<Pair, ConversationId>,
+    /// Conversations: which one it is, and its newest entry. A change also writes `updated_at`.
+    pub conversations: Tracked<ConversationId, (Place, Seq)>,
+    /// Groups.
+    pub groups: Tracked<GroupId, GroupRow>,
+    /// Members.
+    pub members: Tracked<(ConversationId, UserId), MemberRow>,
+    /// Invitations.
+    pub invitations: Tracked<(GroupId, UserId), InvitationRow>,
+    /// Join requests.
+    pub join_requests: Tracked<(GroupId, UserId), ()>,
+    /// Where keys of messages were used. Changes of it need not be written: they follow from
+    /// `messages`.
+    pub keys: Tracked<(UserId, Key), StoredKey>,
+    /// Where keys of groups were used. Changes of it need not be written: they follow from
+    /// `groups`.
+    pub group_keys: Tracked<(UserId, Key), GroupId>,
+    /// Entries.
+    pub messages: Tracked<(ConversationId, Seq), MessageRow>,
+    /// Numbers of rows; the rules keep them true within the batch.
+    pub counts: BTreeMap<Count, u64>,
+    /// Users all of whose messages are to be blanked: text empty, `meta` absent, recalled.
+    pub blanked: BTreeSet<UserId>,
+    /// New numbers of accounts, to be used from the front; never handed out before.
+    pub new_users: Vec<UserId>,
+    /// New numbers of conversations, to be used from the front; never handed out before.
+    pub new_conversations: Vec<ConversationId>,
+    /// New numbers of sessions, to be used from the front; never handed out before.
+    pub new_sessions: Vec<SessionId>,
+}
+
+impl View {
+    /// Makes a view of nothing.
+    #[must_use]
+    pub fn new(now: Timestamp, limits: Limits) -> Self {
+        Self {
+            now,
+            limits,
+            loaded: ReadSet::default(),
+            users: Tracked::default(),
+            names: Tracked::default(),
+            sessions: Tracked::default(),
+            friendships: Tracked::default(),
+            pairs: Tracked::default(),
+            conversations: Tracked::default(),
+            groups: Tracked::default(),
+            members: Tracked::default(),
+            invitations: Tracked::default(),
+            join_requests: Tracked::default(),
+            keys: Tracked::default(),
+            group_keys: Tracked::default(),
+            messages: Tracked::default(),
+            counts: BTreeMap::new(),
+            blanked: BTreeSet::new(),
+            new_users: Vec::new(),
+            new_conversations: Vec::new(),
+            new_sessions: Vec::new(),
+        }
+    }
+
+    /// Returns the conversation of a place: `Ok(None)` where there is none.
+    ///
+    /// # Errors
+    /// [`Refusal::Incomplete`] where the place was not loaded.
+    pub fn conversation(&self, place: Place) -> Result<Option<ConversationId>, Refusal> {
+        let known = match place {
+            Place::Direct(pair) => self.pairs.get(&pair).map(Option::<&ConversationId>::copied),
+            Place::Group(group) => self
+                .conversations
+                .get(&group.conversation())
+                .map(|row| row.map(|_| group.conversation())),
+        };
+        known.ok_or_else(|| {
+            Refusal::Incomplete(Box::new(ReadSet {
+                places: BTreeSet::from([place]),
+                ..ReadSet::default()
+            }))
+        })
+    }
+}
