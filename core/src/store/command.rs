@@ -194,10 +194,12 @@ impl Applied {
 }
 
 /// A user who asks to join a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Requested {
     /// The group.
     pub group: GroupId,
+    /// Its name.
+    pub name: Name,
     /// Who asks.
     pub user: UserId,
 }

@@ -18,9 +18,15 @@ pub enum Read {
     /// Reads rosters, many with one query. Deleted users are left out of the answer.
     /// Answered by [`ReadDone::Rosters`].
     Rosters(Vec<UserId>),
-    /// Reads the newest numbers of conversations, many with one query. Unknown ones are left out
-    /// of the answer. Answered by [`ReadDone::Heads`].
-    Heads(Vec<ConversationId>),
+    /// Reads the newest numbers of conversations and the versions of users, many with one query.
+    /// Unknown conversations and deleted users are left out of the answer. Answered by
+    /// [`ReadDone::Heads`].
+    Heads {
+        /// Whose newest numbers.
+        conversations: Vec<ConversationId>,
+        /// Whose versions.
+        users: Vec<UserId>,
+    },
     /// Reads the first entries above a number, at least one if there is any, then up to the limit
     /// in number and in bytes of text. Answered by [`ReadDone::Page`].
     Fetch {
@@ -135,7 +141,12 @@ pub enum ReadDone {
     /// Of [`Read::Rosters`].
     Rosters(Vec<Arc<Roster>>),
     /// Of [`Read::Heads`].
-    Heads(Vec<Head>),
+    Heads {
+        /// The newest numbers, ascending by conversation.
+        heads: Vec<Head>,
+        /// The versions, ascending by user.
+        versions: Vec<(UserId, u64)>,
+    },
     /// Of [`Read::Fetch`] .
     Page(Page),
     /// Of [`Read::Changes`].
