@@ -1,6 +1,8 @@
 //! Parlor's chat engine and wire protocol: no I/O, no clock, no threads, no async.
 
 #![forbid(unsafe_code)]
+// `for` over a hash table: the bans of clippy.toml see calls only.
+#![deny(clippy::iter_over_hash_type)]
 
 pub mod engine;
 pub mod id;
