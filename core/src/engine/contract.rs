@@ -15,7 +15,7 @@ use crate::store::{StoreRequest, StoreResult};
 pub enum Input {
     /// A connection was accepted.
     Connected {
-        /// Its number, never used before.
+        /// Its number, above every one before.
         connection: ConnectionId,
         /// The client's address, where there is one.
         address: Option<IpAddr>,
@@ -161,8 +161,8 @@ pub enum Effect {
 /// A bug of the driver: an input that does not fit the ones before. Never caused by a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum Misuse {
-    /// A connection's number was used before.
-    #[error("{0:?} was used before")]
+    /// A connection's number is not above every one before.
+    #[error("{0:?} is not above every one before")]
     ConnectionUsed(ConnectionId),
     /// There is no such connection.
     #[error("there is no {0:?}")]

@@ -192,8 +192,10 @@ pub enum ReadDone {
 /// The newest number of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Which one.
+    /// Which one, in the store.
     pub conversation: ConversationId,
+    /// Which one, the same for every reader.
+    pub place: Place,
     /// The newest entry.
     pub last: Seq,
 }
@@ -201,7 +203,7 @@ pub struct Head {
 /// Consecutive entries of a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// Which conversation.
+    /// Which conversation, in the store.
     pub conversation: ConversationId,
     /// The number below the first entry.
     pub after: Seq,
