@@ -1,17 +1,151 @@
-//! The rules of the chat.
+//! The rules of the chat: who may change what, and what becomes of it.
+//!
+//! Every store carries changes out by these functions, on the rows that it has loaded and locked:
+//!
+//! ```text
+//!   Command ──► read_set ──► the store locks and loads ──► View ──► apply ──► Applied
+//!                  ▲                                                  │
+//!                  └────────── Refusal::Incomplete (rare) ◄───────────┘
+//! ```
+//!
+//! A rule looks at the view and returns a plan; only a plan changes the view, and it cannot fail.
+//! Commands may be applied to one view one after another: each sees what the ones before it did.
+//! [`read`] has the rights of reads.
+
+pub mod read;
+
+mod account;
+mod chat;
+mod digest;
+mod friend;
+mod group;
+mod group_member;
+mod lookup;
+mod plan;
 
 use crate::store::{Applied, Command, ReadSet, Refusal, View};
 
+use plan::Plan;
+
 /// Returns the rows to load first for a command.
+///
+/// They suffice for most outcomes. Deleting an account, disbanding a group and asking for
+/// friendship by name depend on rows that only other rows name: [`apply`] asks for these.
 #[must_use]
-pub fn read_set(_command: &Command) -> ReadSet {
-    ReadSet::default()
+pub fn read_set(command: &Command) -> ReadSet {
+    match command {
+        Command::Register { name, .. } => account::read_for_register(name),
+        Command::OpenSession { user, .. } => account::read_for_open_session(*user),
+        Command::CloseSession { user, .. } | Command::ChangePassword { user, .. } => {
+            account::read_for_sessions(*user)
+        }
+        Command::DeleteAccount { user, .. } => account::read_for_delete(*user),
+        Command::FriendRequest { user, who } => friend::read_for_request(*user, who),
+        Command::Friend {
+            user,
+            action,
+            other,
+        } => friend::read_for_action(*user, *action, *other),
+        Command::GroupCreate { user, key, .. } => group::read_for_create(*user, key.as_ref()),
+        Command::GroupSelf {
+            user,
+            action,
+            group,
+        } => group_member::read_for_self(*user, *action, *group),
+        Command::GroupOther {
+            user,
+            action,
+            group,
+            other,
+        } => group_member::read_for_other(*user, *action, *group, *other),
+        Command::GroupRole {
+            user, group, other, ..
+        } => group_member::read_for_role(*user, *group, *other),
+        Command::GroupUpdate { user, group, .. } => group::read_for_update(*user, *group),
+        Command::Send {
+            user, place, key, ..
+        } => chat::read_for_send(*user, *place, key),
+        Command::Edit {
+            user, place, seq, ..
+        }
+        | Command::Recall { user, place, seq } => chat::read_for_message(*user, *place, *seq),
+    }
 }
 
 /// Carries a command out on a view, or refuses it and leaves the view as it was.
 ///
 /// # Errors
-/// Says why.
-pub fn apply(_command: &Command, _view: &mut View) -> Result<Applied, Refusal> {
-    Err(Refusal::Incomplete(Box::default()))
+/// [`Refusal::Request`] says what the one who asked is told. [`Refusal::Incomplete`] names rows that
+/// are to be loaded besides; what those hold may call for more once again.
+pub fn apply(command: &Command, view: &mut View) -> Result<Applied, Refusal> {
+    decide(command, view)?.carry_out(view)
+}
+
+fn decide(command: &Command, view: &View) -> Result<Plan, Refusal> {
+    match command {
+        Command::Register { name, hash } => account::register(view, name, hash),
+        Command::OpenSession {
+            user,
+            verified,
+            device,
+        } => account::open_session(view, *user, verified, device.as_ref()),
+        Command::CloseSession { user, session } => account::close_session(view, *user, *session),
+        Command::ChangePassword {
+            user,
+            session,
+            verified,
+            hash,
+        } => account::change_password(view, *user, *session, verified, hash),
+        Command::DeleteAccount { user, verified } => account::delete(view, *user, verified),
+        Command::FriendRequest { user, who } => friend::request(view, *user, who),
+        Command::Friend {
+            user,
+            action,
+            other,
+        } => friend::act(view, *user, *action, *other),
+        Command::GroupCreate {
+            user,
+            name,
+            description,
+            join,
+            key,
+        } => group::create(view, *user, name, description, *join, key.as_ref()),
+        Command::GroupSelf {
+            user,
+            action,
+            group,
+        } => group_member::act(view, *user, *action, *group),
+        Command::GroupOther {
+            user,
+            action,
+            group,
+            other,
+        } => group_member::act_on_other(view, *user, *action, *group, *other),
+        Command::GroupRole {
+            user,
+            group,
+            other,
+            role,
+        } => group_member::set_role(view, *user, *group, *other, *role),
+        Command::GroupUpdate {
+            user,
+            group,
+            change,
+        } => group::update(view, *user, *group, change),
+        Command::Send {
+            user,
+            place,
+            key,
+            text,
+            reply_to,
+            meta,
+        } => chat::send(view, *user, *place, key, text, *reply_to, meta.as_ref()),
+        Command::Edit {
+            user,
+            place,
+            seq,
+            text,
+        } => chat::edit(view, *user, *place, *seq, text),
+        Command::Recall { user, place, seq } => chat::recall(view, *user, *place, *seq),
+    }
 }
