@@ -92,7 +92,5 @@ pub enum RelayMessage {
         user: UserId,
         /// Which.
         session: SessionId,
-        /// Distinguishes this connection from every other of the session.
-        nonce: u64,
     },
 }

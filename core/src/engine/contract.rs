@@ -135,7 +135,9 @@ pub enum Effect {
         /// What.
         message: RelayMessage,
     },
-    /// Subscribe; answered by [`Input::Subscribed`] unless the relay is lost meanwhile.
+    /// Subscribe; answered by [`Input::Subscribed`] once these channels, and those of every
+    /// subscription before, are confirmed, unless the relay is lost meanwhile. There may be none:
+    /// then only those before count. A node without a relay confirms at once.
     Subscribe {
         /// Which subscription this is.
         token: SubscriptionToken,

@@ -1,39 +1,237 @@
-//! The state machine.
+//! The state machine that carries out the chat: everything that Parlor decides, and nothing that it
+//! does.
+//!
+//! ```text
+//!        the driver (sockets, database, relay, clock)     |        the engine
+//!                                                          |
+//!   a connection is accepted, a frame is decoded  -- Input -->  handle(input, now)
+//!   the store or the relay answers, time passes            |        |
+//!                                                          |        v
+//!   replies and events are encoded and written   <-- Effect --  poll_effect() until None
+//!   store requests and publishes are carried out           |
+//!   the driver sleeps until                      <-------------  poll_timeout()
+//! ```
+//!
+//! A run of the engine is a list of `(Timestamp, Input)`: it can be logged and replayed, and gives
+//! the same effects each time.
 
+mod complete;
 pub mod config;
+mod connection;
+mod connections;
 pub mod contract;
+mod delivery;
+mod fetch;
+mod marks;
+mod pending;
+mod pipeline;
+mod rate;
+mod refresh;
+mod relayed;
+mod requests;
+mod roster;
+mod session;
+mod sessions;
+mod stopping;
+mod table;
+mod timers;
+mod token;
+mod user;
+mod weight;
+
+use std::collections::{BTreeMap, VecDeque};
 
 pub use config::{Config, Rate, Rates, Registration};
 pub use contract::{Effect, Input, Misuse};
+pub use token::Token;
 
+use crate::engine::connection::Connection;
+use crate::engine::fetch::Fetches;
+use crate::engine::marks::Marks;
+use crate::engine::pending::Pending;
+use crate::engine::refresh::Refresh;
+use crate::engine::stopping::Stopping;
+use crate::engine::table::Table;
+use crate::engine::timers::{Alarm, Timers};
+use crate::engine::user::{LocalGroup, LocalUser};
+use crate::id::{ConnectionId, GroupId, StoreToken, SubscriptionToken, UserId};
+use crate::store::StoreRequest;
 use crate::time::Timestamp;
 
-/// The state machine.
-pub struct Engine {}
+/// The chat's state machine for one node.
+///
+/// **In**: [`handle`](Self::handle) takes one [`Input`] and the present time, which never falls.
+/// **Out**: after every `handle`, or after several, call [`poll_effect`](Self::poll_effect) until it
+/// returns `None`, and carry the effects out in that order. **Time**: when
+/// [`poll_timeout`](Self::poll_timeout) has come, call `handle` with [`Input::Timeout`].
+///
+/// The engine never panics, whatever clients send; a panic is a bug, and what it left behind must not
+/// be used any more. An `Err` of `handle` is a bug of the driver; the input was ignored.
+///
+/// Every [`Effect::Store`] is answered by exactly one [`Input::Stored`], every
+/// [`Effect::Subscribe`] by one [`Input::Subscribed`] unless the relay is lost meanwhile, and every
+/// connection ends with exactly one [`Input::Disconnected`].
+#[derive(Debug)]
+pub struct Engine {
+    config: Config,
+    now: Timestamp,
+    effects: VecDeque<Effect>,
+    connections: Table<ConnectionId, Connection>,
+    last_connection: Option<ConnectionId>,
+    users: Table<UserId, LocalUser>,
+    groups: Table<GroupId, LocalGroup>,
+    pending: Table<StoreToken, Pending>,
+    last_token: u64,
+    /// Subscriptions that are not confirmed yet, and for whom they were made.
+    subscriptions: BTreeMap<SubscriptionToken, UserId>,
+    last_subscription: u64,
+    fetches: Fetches,
+    refresh: Refresh,
+    marks: Marks,
+    timers: Timers,
+    stopping: Stopping,
+    random: u64,
+}
+
+/// How many entries of each kind an engine holds: for tests of leaks, and for operators.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Connections, with and without a session.
+    pub connections: usize,
+    /// Users with a session here, or with one a moment ago.
+    pub users: usize,
+    /// Groups with such a member.
+    pub groups: usize,
+    /// Store requests under way.
+    pub store_requests: usize,
+    /// Conversations that are being fetched for those who lag.
+    pub fetches: usize,
+    /// Raised cursors that are not written yet.
+    pub marks: usize,
+    /// Subscriptions that are not confirmed yet.
+    pub subscriptions: usize,
+}
 
 impl Engine {
-    /// Makes an engine.
+    /// Makes an engine that knows nobody yet.
     #[must_use]
-    pub fn new(_config: Config, _now: Timestamp) -> Self {
-        Self {}
+    pub fn new(config: Config, now: Timestamp) -> Self {
+        let random = config.seed;
+        let mut engine = Self {
+            config,
+            now,
+            effects: VecDeque::new(),
+            connections: Table::default(),
+            last_connection: None,
+            users: Table::default(),
+            groups: Table::default(),
+            pending: Table::default(),
+            last_token: 0,
+            subscriptions: BTreeMap::new(),
+            last_subscription: 0,
+            fetches: Fetches::default(),
+            refresh: Refresh::default(),
+            marks: Marks::default(),
+            timers: Timers::default(),
+            stopping: Stopping::default(),
+            random,
+        };
+        engine.start_reconciling();
+        engine
     }
 
     /// Takes one input.
     ///
     /// # Errors
-    /// A bug of the driver.
-    pub fn handle(&mut self, _input: Input, _now: Timestamp) -> Result<(), Misuse> {
+    /// Names the driver's mistake; the input was ignored.
+    pub fn handle(&mut self, input: Input, now: Timestamp) -> Result<(), Misuse> {
+        if now < self.now {
+            return Err(Misuse::TimeWentBack);
+        }
+        self.now = now;
+        match input {
+            Input::Connected { connection, .. } => self.connected(connection)?,
+            Input::Request {
+                connection,
+                id,
+                request,
+            } => {
+                self.requested(connection, id, request)?;
+            }
+            Input::EndOfInput { connection } => self.input_ended(connection)?,
+            Input::Disconnected { connection } => self.disconnected(connection)?,
+            Input::Written { connection, weight } => self.written(connection, weight)?,
+            Input::Stored { token, result } => self.stored(token, result)?,
+            Input::Subscribed { token } => self.subscribed(token),
+            Input::Relayed { message } => self.relayed(message),
+            Input::RelayUp => self.relay_up(),
+            Input::RelayLost => self.relay_lost(),
+            Input::Presence { token, .. } => return Err(Misuse::NoToken(token)),
+            Input::Timeout => self.ring(),
+            Input::Drain => self.drain(),
+        }
+        self.pump_fetches();
+        self.pump_refresh();
+        self.check_drained();
         Ok(())
     }
 
-    /// Returns the next thing to do.
+    /// Takes the next thing to do.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        None
+        self.effects.pop_front()
     }
 
-    /// Returns when to call again with [`Input::Timeout`].
+    /// Returns when to call [`handle`](Self::handle) with [`Input::Timeout`], if nothing happens
+    /// before.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Timestamp> {
-        None
+        self.timers.next()
+    }
+
+    /// Counts what the engine holds.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            connections: self.connections.len(),
+            users: self.users.len(),
+            groups: self.groups.len(),
+            store_requests: self.pending.len(),
+            fetches: self.fetches.len(),
+            marks: self.marks.len(),
+            subscriptions: self.subscriptions.len(),
+        }
+    }
+
+    /// Asks the store; the completion will be for `pending`.
+    fn ask_store(&mut self, request: StoreRequest, pending: Pending) {
+        self.last_token += 1;
+        let token = StoreToken(self.last_token);
+        self.pending.insert(token, pending);
+        self.effects.push_back(Effect::Store { token, request });
+    }
+
+    /// Acts on every alarm that is due.
+    fn ring(&mut self) {
+        while let Some(alarm) = self.timers.pop(self.now) {
+            match alarm {
+                Alarm::Connection(connection) => self.check_connection(connection),
+                Alarm::Offline(user) => self.check_offline(user),
+                Alarm::Marks => self.flush_marks(),
+                Alarm::Retry => self.retry(),
+                Alarm::Reconcile => self.reconcile(),
+                Alarm::Verify => self.verify(),
+                Alarm::Drain => self.drain_overdue(),
+            }
+        }
+    }
+
+    /// Returns a number below `bound`, for jitter only (SplitMix64; Steele, Lea and Flood, "Fast
+    /// splittable pseudorandom number generators", 2014).
+    fn jitter(&mut self, bound: u64) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % bound.max(1)
     }
 }

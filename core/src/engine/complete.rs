@@ -1,0 +1,312 @@
+//! What the store answered, and what follows from it.
+
+use crate::engine::Engine;
+use crate::engine::contract::{Effect, Misuse};
+use crate::engine::pending::{Awaited, Pending};
+use crate::engine::token::Token;
+use crate::id::{ConnectionId, Place, SessionId, StoreToken, UserId};
+use crate::log::FriendState;
+use crate::protocol::event::GroupState;
+use crate::protocol::reply::Keep;
+use crate::protocol::{ErrorCode, Event, Message, NoticeCode, Reply, RequestError};
+use crate::relay::{Channel, RelayMessage};
+use crate::store::command::Requested;
+use crate::store::{
+    Applied, Command, Done, ReadDone, StoreError, StoreFailure, StoreRequest, StoreResponse,
+    StoreResult,
+};
+use crate::time::Timestamp;
+
+impl Engine {
+    pub(super) fn stored(&mut self, token: StoreToken, result: StoreResult) -> Result<(), Misuse> {
+        let pending = self.pending.remove(token).ok_or(Misuse::NoToken(token))?;
+        if matches!(&result, Err(StoreFailure::Failed(StoreError::Unknown))) {
+            self.doubt();
+        }
+        match pending {
+            Pending::Request {
+                connection,
+                serial,
+                kind,
+            } => {
+                let answer = self.completed(token, connection, kind, result)?;
+                if let Some(answer) = answer {
+                    self.answer(connection, serial, answer);
+                }
+                self.advance(connection);
+                self.catch_up(connection);
+            }
+            Pending::Orphan => self.orphan_closed(result),
+            Pending::Rosters(users) => self.rosters_read(token, users, result)?,
+            Pending::Heads {
+                conversations,
+                users,
+            } => {
+                self.heads_read(token, conversations, users, result)?;
+            }
+            Pending::Verify(issued) => self.verified(token, &issued, result)?,
+            Pending::Fetch(conversation) => self.fetched(token, conversation, result)?,
+            Pending::Marks => self.marked(&result),
+            Pending::Changes { since, as_of } => self.changes_read(token, since, as_of, result)?,
+        }
+        Ok(())
+    }
+
+    /// Carries out what a completed request means for everyone, whether or not its connection is
+    /// still there, and returns what its client is answered.
+    fn completed(
+        &mut self,
+        token: StoreToken,
+        connection: ConnectionId,
+        kind: Awaited,
+        result: StoreResult,
+    ) -> Result<Option<Result<Reply, RequestError>>, Misuse> {
+        let response = match result {
+            Ok(response) => response,
+            Err(failure) => return Ok(Some(Err(self.failure(failure)))),
+        };
+        let reply = match (response, kind) {
+            (
+                StoreResponse::Session {
+                    session,
+                    expires,
+                    roster,
+                    changed,
+                },
+                Awaited::Session { start, opened },
+            ) => {
+                self.changed(&changed);
+                if self
+                    .connections
+                    .get(connection)
+                    .is_none_or(|connection| connection.closing)
+                {
+                    if opened {
+                        self.close_orphan(roster.user, session);
+                    }
+                    return Ok(None);
+                }
+                self.attach(connection, session, expires, &roster, &start)
+            }
+            (StoreResponse::Applied(applied), kind) => {
+                self.applied(&applied);
+                match self.reply_to_change(connection, kind, applied.done) {
+                    Some(reply) => reply,
+                    None => return Err(Misuse::WrongCompletion(token)),
+                }
+            }
+            (StoreResponse::Read(done), Awaited::Read { keep }) => {
+                match self.reply_to_read(connection, done, keep) {
+                    Some(reply) => reply,
+                    None => return Err(Misuse::WrongCompletion(token)),
+                }
+            }
+            _ => return Err(Misuse::WrongCompletion(token)),
+        };
+        Ok(Some(Ok(reply)))
+    }
+
+    fn failure(&mut self, failure: StoreFailure) -> RequestError {
+        match failure {
+            StoreFailure::Refused(error) => error,
+            StoreFailure::Failed(StoreError::Busy) => self.busy(),
+            StoreFailure::Failed(StoreError::Unavailable | StoreError::Unknown) => {
+                ErrorCode::Unavailable.into()
+            }
+        }
+    }
+
+    /// Tells everyone concerned, here and on other nodes, what was committed.
+    pub(super) fn applied(&mut self, applied: &Applied) {
+        for entry in &applied.entries {
+            self.deliver(entry);
+            let message = || RelayMessage::Entry(entry.clone());
+            match entry.place {
+                Place::Group(group) => self.publish(Channel::Group(group), message()),
+                Place::Direct(pair) => {
+                    self.publish(Channel::User(pair.low()), message());
+                    self.publish(Channel::User(pair.high()), message());
+                }
+            }
+        }
+        self.changed(&applied.changed);
+        if let Some(requested) = &applied.requested {
+            self.join_requested(requested);
+            let Requested { group, name, user } = requested.clone();
+            let message = RelayMessage::Requested { group, name, user };
+            self.publish(Channel::Group(group), message);
+        }
+    }
+
+    /// Notes that versions of users rose, here and on other nodes.
+    fn changed(&mut self, changed: &[(UserId, u64)]) {
+        for (user, version) in changed {
+            self.note_version(*user, *version);
+            let message = RelayMessage::Changed {
+                user: *user,
+                version: *version,
+            };
+            self.publish(Channel::User(*user), message);
+        }
+    }
+
+    /// Tells a group's owner and admins who are here that someone asks to join.
+    pub(super) fn join_requested(&mut self, requested: &Requested) {
+        let Some(group) = self.groups.get(requested.group) else {
+            return;
+        };
+        let managers: Vec<ConnectionId> = group
+            .members
+            .iter()
+            .filter_map(|member| self.users.get(*member))
+            .filter(|user| {
+                user.role(requested.group)
+                    .is_some_and(crate::log::Role::manages)
+            })
+            .flat_map(|user| user.connections.iter().copied())
+            .collect();
+        let event = Event::Group {
+            group: requested.group,
+            name: requested.name.clone(),
+            state: GroupState::Requested {
+                user: requested.user,
+            },
+        };
+        for connection in managers {
+            self.push_one(connection, event.clone());
+        }
+    }
+
+    pub(super) fn publish(&mut self, channel: Channel, message: RelayMessage) {
+        if self.config.clustered {
+            self.effects.push_back(Effect::Publish { channel, message });
+        }
+    }
+
+    fn reply_to_change(
+        &mut self,
+        connection: ConnectionId,
+        kind: Awaited,
+        done: Done,
+    ) -> Option<Reply> {
+        Some(match (kind, done) {
+            (Awaited::Logout, Done::Nothing) => {
+                self.leave_session(connection);
+                Reply::Done
+            }
+            (Awaited::Password, Done::Session { session, expires }) => {
+                self.password_changed(connection, session, expires)
+            }
+            (Awaited::DeleteAccount, Done::Nothing) => {
+                let user = self.session_user(connection);
+                self.leave_session(connection);
+                if let Some(user) = user {
+                    self.end_sessions(user, NoticeCode::Ended, "the account was deleted");
+                }
+                Reply::Done
+            }
+            (Awaited::FriendRequest, Done::Friend { user, state }) => {
+                Reply::FriendRequested { user, state }
+            }
+            (Awaited::Change, Done::Nothing) => Reply::Done,
+            (Awaited::Change, Done::Registered(user)) => Reply::Registered { user },
+            (Awaited::Change, Done::Friend { state, .. }) => Reply::FriendState { state },
+            (Awaited::Change, Done::GroupCreated(group)) => Reply::GroupCreated { group },
+            (Awaited::Change, Done::Joined(state)) => Reply::GroupJoined { state },
+            (Awaited::Change, Done::Appended { seq, at }) => Reply::Appended { seq, at },
+            _ => return None,
+        })
+    }
+
+    /// The other sessions end at once, without waiting for the roster that says so.
+    fn password_changed(
+        &mut self,
+        connection: ConnectionId,
+        session: SessionId,
+        expires: Timestamp,
+    ) -> Reply {
+        let user = self.session_user(connection);
+        if let Some(user) = user {
+            let others: Vec<ConnectionId> = self
+                .users
+                .get(user)
+                .map(|local| {
+                    local
+                        .connections
+                        .iter()
+                        .copied()
+                        .filter(|id| *id != connection)
+                })
+                .map(Iterator::collect)
+                .unwrap_or_default();
+            for other in others {
+                self.close(other, NoticeCode::Ended, "the password was changed", None);
+            }
+        }
+        let user = user.unwrap_or(UserId(0));
+        Reply::Token {
+            token: Token {
+                session,
+                user,
+                expires,
+            }
+            .sign(&self.config.secret),
+        }
+    }
+
+    fn reply_to_read(&self, connection: ConnectionId, done: ReadDone, keep: Keep) -> Option<Reply> {
+        let reader = self.session_user(connection);
+        Some(match done {
+            ReadDone::User { user, name, state } => {
+                let shown = state == FriendState::Friends || reader == Some(user);
+                Reply::User {
+                    user,
+                    name,
+                    state,
+                    online: shown.then(|| self.is_online(user)),
+                }
+            }
+            ReadDone::Friends(mut list) => {
+                for item in &mut list.items {
+                    let shown = item.state == FriendState::Friends;
+                    item.online = shown.then(|| self.is_online(item.user));
+                }
+                Reply::Friends(list)
+            }
+            ReadDone::Members(mut list) => {
+                for item in &mut list.items {
+                    item.online = item.online.map(|_| self.is_online(item.user));
+                }
+                Reply::Members(list)
+            }
+            ReadDone::Groups(list) => Reply::Groups(list),
+            ReadDone::Conversations(list) => Reply::Conversations(list),
+            ReadDone::Group(group) => Reply::Group(group),
+            ReadDone::Requests(list) => Reply::Requests(list),
+            ReadDone::History { entries, more } => {
+                let messages = entries
+                    .iter()
+                    .filter_map(|entry| Message::of(entry, reader?))
+                    .collect();
+                Reply::History {
+                    messages,
+                    more,
+                    keep,
+                }
+            }
+            _ => return None,
+        })
+    }
+
+    /// Closes a session whose client left before it learnt of it, so that it does not count.
+    pub(super) fn close_orphan(&mut self, user: UserId, session: SessionId) {
+        let command = Command::CloseSession { user, session };
+        self.ask_store(StoreRequest::Command(Box::new(command)), Pending::Orphan);
+    }
+
+    fn orphan_closed(&mut self, result: StoreResult) {
+        if let Ok(StoreResponse::Applied(applied)) = result {
+            self.applied(&applied);
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! The requests of one connection: started in order, answered in order.
+
+use std::collections::VecDeque;
+
+use crate::id::RequestId;
+use crate::protocol::{Reply, Request, RequestError};
+
+/// Requests of one connection, from their arrival to their answer.
+///
+/// They take effect in the order in which they arrived: one starts when the one before is answered.
+/// Only consecutive `send`s overlap, so that a pipeline of them costs one commit and not many.
+#[derive(Debug, Default)]
+pub(super) struct Pipeline {
+    items: VecDeque<Item>,
+    /// The serial number of the first item.
+    first: u64,
+    /// How many leading items need not be looked at to find one to start.
+    started: usize,
+    /// How many are under way.
+    running: usize,
+    /// Whether what is under way lets nothing start beside it.
+    exclusive: bool,
+    /// Bytes of the requests that wait.
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Item {
+    id: Option<RequestId>,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    Waiting(Request),
+    Running,
+    Answered(Result<Reply, RequestError>),
+}
+
+impl Pipeline {
+    /// Adds a request, or what is wrong with one.
+    pub(super) fn push(&mut self, id: Option<RequestId>, request: Result<Request, RequestError>) {
+        let step = match request {
+            Ok(request) => {
+                self.bytes = self.bytes.saturating_add(size(&request));
+                Step::Waiting(request)
+            }
+            Err(error) => Step::Answered(Err(error)),
+        };
+        self.items.push_back(Item { id, step });
+    }
+
+    /// Takes the next request that may start, with the serial number to answer it by.
+    pub(super) fn start_next(&mut self) -> Option<(u64, Request)> {
+        while let Some(item) = self.items.get_mut(self.started) {
+            let Step::Waiting(request) = &item.step else {
+                self.started += 1;
+                continue;
+            };
+            let overlaps = matches!(request, Request::Send { .. });
+            if self.running > 0 && (self.exclusive || !overlaps) {
+                return None;
+            }
+            let Step::Waiting(request) = std::mem::replace(&mut item.step, Step::Running) else {
+                return None;
+            };
+            self.bytes = self.bytes.saturating_sub(size(&request));
+            self.exclusive = !overlaps;
+            self.running += 1;
+            let serial = self.first.saturating_add(self.started as u64);
+            self.started += 1;
+            return Some((serial, request));
+        }
+        None
+    }
+
+    /// Answers a request that is under way.
+    pub(super) fn answer(&mut self, serial: u64, result: Result<Reply, RequestError>) {
+        let index = serial
+            .checked_sub(self.first)
+            .and_then(|index| usize::try_from(index).ok());
+        let Some(item) = index.and_then(|index| self.items.get_mut(index)) else {
+            return;
+        };
+        if matches!(item.step, Step::Running) {
+            item.step = Step::Answered(result);
+            self.running = self.running.saturating_sub(1);
+        }
+    }
+
+    /// Takes the first request if it is answered.
+    pub(super) fn pop(&mut self) -> Option<(Option<RequestId>, Result<Reply, RequestError>)> {
+        if !matches!(self.items.front()?.step, Step::Answered(_)) {
+            return None;
+        }
+        let Item {
+            id,
+            step: Step::Answered(result),
+        } = self.items.pop_front()?
+        else {
+            return None;
+        };
+        self.first = self.first.saturating_add(1);
+        self.started = self.started.saturating_sub(1);
+        if self.items.is_empty() {
+            // An idle connection keeps no buffer.
+            self.items = VecDeque::new();
+        }
+        Some((id, result))
+    }
+
+    /// Returns how many requests are not answered yet.
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Tells whether every request is answered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Returns about how many bytes the waiting requests hold.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+fn size(request: &Request) -> usize {
+    let own = match request {
+        Request::Send { text, meta, .. } => text.len() + meta.as_ref().map_or(0, |meta| meta.len()),
+        Request::Edit { text, .. } => text.len(),
+        Request::GroupCreate { description, .. } => description.len(),
+        Request::Login { start, .. } | Request::Resume { start, .. } => {
+            start.have.len() * size_of_val(&start.have)
+        }
+        _ => 0,
+    };
+    own + size_of::<Item>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Pipeline;
+    use crate::id::{ConversationRef, RequestId, UserId};
+    use crate::name::Key;
+    use crate::protocol::{ErrorCode, Reply, Request};
+
+    fn send(key: &str) -> Request {
+        Request::Send {
+            to: ConversationRef::User(UserId(2)),
+            key: Key::new(key).unwrap(),
+            text: "x".into(),
+            reply_to: None,
+            meta: None,
+        }
+    }
+
+    #[test]
+    fn sends_overlap_and_others_wait() {
+        let mut pipeline = Pipeline::default();
+        pipeline.push(Some(RequestId(1)), Ok(send("a")));
+        pipeline.push(Some(RequestId(2)), Ok(send("b")));
+        pipeline.push(Some(RequestId(3)), Ok(Request::Ping));
+        pipeline.push(Some(RequestId(4)), Ok(send("c")));
+        let (first, _) = pipeline.start_next().unwrap();
+        let (second, _) = pipeline.start_next().unwrap();
+        assert_eq!(pipeline.start_next(), None);
+        pipeline.answer(second, Ok(Reply::Done));
+        assert_eq!(pipeline.pop(), None);
+        assert_eq!(pipeline.start_next(), None);
+        pipeline.answer(first, Err(ErrorCode::Busy.into()));
+        assert_eq!(
+            pipeline.pop(),
+            Some((Some(RequestId(1)), Err(ErrorCode::Busy.into())))
+        );
+        assert_eq!(pipeline.pop(), Some((Some(RequestId(2)), Ok(Reply::Done))));
+        let (ping, request) = pipeline.start_next().unwrap();
+        assert_eq!(request, Request::Ping);
+        assert_eq!(
+            pipeline.start_next(),
+            None,
+            "a send waits for what is no send"
+        );
+        pipeline.answer(ping, Ok(Reply::Done));
+        assert_eq!(pipeline.pop(), Some((Some(RequestId(3)), Ok(Reply::Done))));
+        assert!(pipeline.start_next().is_some());
+        assert_eq!(pipeline.len(), 1);
+    }
+
+    #[test]
+    fn errors_keep_their_place() {
+        let mut pipeline = Pipeline::default();
+        pipeline.push(Some(RequestId(1)), Ok(Request::Ping));
+        pipeline.push(None, Err(ErrorCode::BadFrame.into()));
+        assert_eq!(pipeline.pop(), None);
+        let (ping, _) = pipeline.start_next().unwrap();
+        pipeline.answer(ping, Ok(Reply::Done));
+        assert_eq!(pipeline.pop(), Some((Some(RequestId(1)), Ok(Reply::Done))));
+        assert_eq!(
+            pipeline.pop(),
+            Some((None, Err(ErrorCode::BadFrame.into())))
+        );
+        assert!(pipeline.is_empty());
+        assert_eq!(pipeline.bytes(), 0);
+    }
+}

@@ -1,0 +1,93 @@
+//! What other nodes told, and what is told without being stored.
+
+use crate::engine::Engine;
+use crate::id::{ConnectionId, ConversationRef, GroupId, Place, UserId};
+use crate::protocol::{Event, Reply, RequestError};
+use crate::relay::{Channel, RelayMessage};
+use crate::store::command::Requested;
+
+impl Engine {
+    pub(super) fn relayed(&mut self, message: RelayMessage) {
+        match message {
+            RelayMessage::Entry(entry) => self.deliver(&entry),
+            RelayMessage::Changed { user, version } => self.note_version(user, version),
+            RelayMessage::Receipt {
+                conversation,
+                pair,
+                user,
+                delivered,
+                read,
+            } => {
+                let with = match pair {
+                    Some(pair) => pair.other(user).map(ConversationRef::User),
+                    None => Some(ConversationRef::Group(GroupId(conversation.0))),
+                };
+                if let Some(with) = with {
+                    self.tell_receipt(user, with, delivered, read, None);
+                }
+            }
+            RelayMessage::TypingDirect { pair, user } => {
+                self.tell_typing(Place::Direct(pair), user);
+            }
+            RelayMessage::TypingGroup { group, user } => {
+                self.tell_typing(Place::Group(group), user);
+            }
+            RelayMessage::Requested { group, name, user } => {
+                self.join_requested(&Requested { group, name, user });
+            }
+            RelayMessage::Resumed { .. } | RelayMessage::AskAbout { .. } => {}
+        }
+    }
+
+    /// Tells the others of a conversation that a user is writing.
+    pub(super) fn typing(
+        &mut self,
+        user: UserId,
+        to: ConversationRef,
+    ) -> Result<Reply, RequestError> {
+        let place = self.may_signal(user, to)?;
+        self.tell_typing(place, user);
+        match place {
+            Place::Direct(pair) => {
+                if let Some(other) = pair.other(user) {
+                    let message = RelayMessage::TypingDirect { pair, user };
+                    self.publish(Channel::User(other), message);
+                }
+            }
+            Place::Group(group) => {
+                let message = RelayMessage::TypingGroup { group, user };
+                self.publish(Channel::Group(group), message);
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    fn tell_typing(&mut self, place: Place, user: UserId) {
+        let (connections, conversation): (Vec<ConnectionId>, ConversationRef) = match place {
+            Place::Direct(pair) => {
+                let other = pair.other(user);
+                (
+                    other.map_or_else(Vec::new, |other| self.connections_of(other)),
+                    user_ref(user),
+                )
+            }
+            Place::Group(group) => {
+                let members = self
+                    .groups
+                    .get(group)
+                    .map_or(&[][..], |local| &local.members);
+                let connections = members
+                    .iter()
+                    .filter(|member| **member != user)
+                    .flat_map(|member| self.connections_of(*member))
+                    .collect();
+                (connections, ConversationRef::Group(group))
+            }
+        };
+        self.push_hint(&connections, Event::Typing { conversation, user });
+    }
+}
+
+const fn user_ref(user: UserId) -> ConversationRef {
+    ConversationRef::User(user)
+}

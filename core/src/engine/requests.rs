@@ -1,0 +1,438 @@
+//! What each request starts: an answer at once, or a store request whose completion goes on in
+//! [`complete`](super::complete).
+
+use std::time::Duration;
+
+use crate::engine::Engine;
+use crate::engine::config::Registration;
+use crate::engine::pending::{Awaited, Pending};
+use crate::engine::token::Token;
+use crate::id::{ConnectionId, ConversationRef, Pair, Place, SessionId, UserId};
+use crate::log::FriendState;
+use crate::protocol::reply::Keep;
+use crate::protocol::request::Anchor;
+use crate::protocol::{ErrorCode, Reply, Request, RequestError};
+use crate::secret::Secret;
+use crate::store::{Command, Read, StoreRequest};
+
+/// Bytes of text in one page of history: what surely fits a frame in most languages. The encoder
+/// cuts what does not.
+const HISTORY_BYTES: u32 = 200 * 1024;
+
+/// Where a request comes from.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    pub(super) connection: ConnectionId,
+    pub(super) serial: u64,
+}
+
+type Answer = Option<Result<Reply, RequestError>>;
+
+impl Engine {
+    /// Starts a request; returns its answer where that is known at once.
+    pub(super) fn start(
+        &mut self,
+        connection: ConnectionId,
+        serial: u64,
+        request: Request,
+    ) -> Answer {
+        let origin = Origin { connection, serial };
+        let session = self.connections.get(connection)?.session.as_ref();
+        let session = session.map(|session| (session.user, session.id));
+        match (request, session) {
+            (Request::Ping, _) => Some(Ok(Reply::Pong { at: self.now })),
+            (request @ Request::Register { .. }, _) => self.start_register(origin, request),
+            (Request::Login { .. } | Request::Resume { .. }, Some(_)) => {
+                refuse(ErrorCode::AlreadyLoggedIn)
+            }
+            (
+                Request::Login {
+                    who,
+                    password,
+                    device,
+                    start,
+                },
+                None,
+            ) => {
+                let request = StoreRequest::Login {
+                    who,
+                    password,
+                    device,
+                };
+                self.ask(
+                    origin,
+                    request,
+                    Awaited::Session {
+                        start,
+                        opened: true,
+                    },
+                )
+            }
+            (Request::Resume { token, start }, None) => {
+                let Some(token) = Token::verify(&token, &self.config.secret) else {
+                    return refuse(ErrorCode::TokenExpired);
+                };
+                let Token {
+                    session,
+                    user,
+                    expires,
+                } = token;
+                let request = StoreRequest::Resume {
+                    user,
+                    session,
+                    expires,
+                };
+                self.ask(
+                    origin,
+                    request,
+                    Awaited::Session {
+                        start,
+                        opened: false,
+                    },
+                )
+            }
+            (_, None) => refuse(ErrorCode::NotLoggedIn),
+            (request, Some((user, session))) => {
+                self.start_in_session(origin, user, session, request)
+            }
+        }
+    }
+
+    fn start_register(&mut self, origin: Origin, request: Request) -> Answer {
+        let Request::Register {
+            name,
+            password,
+            invite,
+        } = request
+        else {
+            return None;
+        };
+        match &self.config.registration {
+            Registration::Open => {}
+            Registration::Closed => return refuse(ErrorCode::RegistrationClosed),
+            Registration::Invite(codes) => {
+                if !invite.is_some_and(|invite| any_equals(codes, &invite)) {
+                    return refuse(ErrorCode::BadInvite);
+                }
+            }
+        }
+        self.ask(
+            origin,
+            StoreRequest::Register { name, password },
+            Awaited::Change,
+        )
+    }
+
+    fn start_in_session(
+        &mut self,
+        origin: Origin,
+        user: UserId,
+        session: SessionId,
+        request: Request,
+    ) -> Answer {
+        if limited_by_user(&request) {
+            if let Err(error) = self.take_send(user) {
+                return Some(Err(error));
+            }
+        }
+        match request {
+            Request::Logout => {
+                let command = Command::CloseSession { user, session };
+                self.ask_command(origin, command, Awaited::Logout)
+            }
+            Request::Password { old, new } => {
+                let request = StoreRequest::ChangePassword {
+                    user,
+                    session,
+                    old,
+                    new,
+                };
+                self.ask(origin, request, Awaited::Password)
+            }
+            Request::DeleteAccount { password } => {
+                let request = StoreRequest::DeleteAccount { user, password };
+                self.ask(origin, request, Awaited::DeleteAccount)
+            }
+            Request::Ack {
+                conversation,
+                delivered,
+                read,
+            } => Some(self.acknowledge(origin.connection, conversation, delivered, read)),
+            Request::Typing { to } => Some(self.typing(user, to)),
+            Request::FriendRequest { who } => {
+                let command = Command::FriendRequest { user, who };
+                self.ask_command(origin, command, Awaited::FriendRequest)
+            }
+            request => match work_of(user, request) {
+                Ok(Work::Read(read)) => {
+                    let forward = matches!(
+                        &read,
+                        Read::History {
+                            anchor: Anchor::After(_),
+                            ..
+                        }
+                    );
+                    let keep = if forward { Keep::First } else { Keep::Last };
+                    self.ask(origin, StoreRequest::Read(read), Awaited::Read { keep })
+                }
+                Ok(Work::Change(command)) => self.ask_command(origin, command, Awaited::Change),
+                Err(error) => Some(Err(error)),
+            },
+        }
+    }
+
+    pub(super) fn ask_command(
+        &mut self,
+        origin: Origin,
+        command: Command,
+        kind: Awaited,
+    ) -> Answer {
+        self.ask(origin, StoreRequest::Command(Box::new(command)), kind)
+    }
+
+    fn ask(&mut self, origin: Origin, request: StoreRequest, kind: Awaited) -> Answer {
+        if self.pending.len() >= self.config.store_requests {
+            return Some(Err(self.busy()));
+        }
+        let Origin { connection, serial } = origin;
+        self.ask_store(
+            request,
+            Pending::Request {
+                connection,
+                serial,
+                kind,
+            },
+        );
+        None
+    }
+
+    pub(super) fn busy(&mut self) -> RequestError {
+        let wait = Duration::from_millis(250 + self.jitter(750));
+        RequestError::from(ErrorCode::Busy).retry_after(wait)
+    }
+
+    fn take_send(&mut self, user: UserId) -> Result<(), RequestError> {
+        let Some(rates) = self.config.rates else {
+            return Ok(());
+        };
+        let now = self.now;
+        let Some(local) = self.users.get_mut(user) else {
+            return Ok(());
+        };
+        local
+            .sends
+            .take(rates.sends, now)
+            .map_err(|wait| RequestError::from(ErrorCode::RateLimited).retry_after(wait))
+    }
+
+    /// Checks that `user` may tell the conversation something that is not stored.
+    pub(super) fn may_signal(
+        &self,
+        user: UserId,
+        to: ConversationRef,
+    ) -> Result<Place, RequestError> {
+        let local = self.users.get(user).ok_or(ErrorCode::NotLoggedIn)?;
+        match to {
+            ConversationRef::User(other) => match local.friend(other) {
+                FriendState::Friends => Pair::new(user, other).map(Place::Direct),
+                FriendState::Blocked => return Err(ErrorCode::Blocked.into()),
+                _ => None,
+            }
+            .ok_or_else(|| ErrorCode::NotFriends.into()),
+            ConversationRef::Group(group) => match local.role(group) {
+                None => Err(ErrorCode::NotMember.into()),
+                Some(crate::log::Role::Muted) => Err(ErrorCode::Muted.into()),
+                Some(_) => Ok(Place::Group(group)),
+            },
+        }
+    }
+}
+
+fn refuse(code: ErrorCode) -> Answer {
+    Some(Err(code.into()))
+}
+
+const fn limited_by_user(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Send { .. }
+            | Request::Edit { .. }
+            | Request::Recall { .. }
+            | Request::GroupCreate { .. }
+    )
+}
+
+/// What a request asks of the store.
+enum Work {
+    Read(Read),
+    Change(Command),
+}
+
+/// Turns a request of a session into what it asks of the store.
+fn work_of(user: UserId, request: Request) -> Result<Work, RequestError> {
+    let place_of = |conversation: ConversationRef| {
+        conversation
+            .place(user)
+            .ok_or_else(|| RequestError::from(ErrorCode::NotFriends))
+    };
+    Ok(match request {
+        Request::Send {
+            to,
+            key,
+            text,
+            reply_to,
+            meta,
+        } => {
+            let place = place_of(to)?;
+            Work::Change(Command::Send {
+                user,
+                place,
+                key,
+                text,
+                reply_to,
+                meta,
+            })
+        }
+        Request::Edit {
+            conversation,
+            seq,
+            text,
+        } => Work::Change(Command::Edit {
+            user,
+            place: place_of(conversation)?,
+            seq,
+            text,
+        }),
+        Request::Recall { conversation, seq } => Work::Change(Command::Recall {
+            user,
+            place: place_of(conversation)?,
+            seq,
+        }),
+        Request::History {
+            conversation,
+            anchor,
+            limit,
+        } => {
+            let place = place_of(conversation)?;
+            Work::Read(Read::History {
+                reader: user,
+                place,
+                anchor,
+                limit,
+                bytes: HISTORY_BYTES,
+            })
+        }
+        Request::Friend {
+            action,
+            user: other,
+        } => Work::Change(Command::Friend {
+            user,
+            action,
+            other,
+        }),
+        Request::User { who } => Work::Read(Read::User { reader: user, who }),
+        Request::Friends { after, limit } => Work::Read(Read::Friends {
+            reader: user,
+            after,
+            limit,
+        }),
+        Request::Groups { after, limit } => Work::Read(Read::Groups {
+            reader: user,
+            after,
+            limit,
+        }),
+        Request::Conversations { after, limit } => Work::Read(Read::Conversations {
+            reader: user,
+            after,
+            limit,
+        }),
+        other => return group_work_of(user, other),
+    })
+}
+
+/// The same for requests about groups.
+fn group_work_of(user: UserId, request: Request) -> Result<Work, RequestError> {
+    Ok(match request {
+        Request::GroupCreate {
+            name,
+            description,
+            join,
+            key,
+        } => Work::Change(Command::GroupCreate {
+            user,
+            name,
+            description,
+            join,
+            key,
+        }),
+        Request::GroupSelf { action, group } => Work::Change(Command::GroupSelf {
+            user,
+            action,
+            group,
+        }),
+        Request::GroupOther {
+            action,
+            group,
+            user: other,
+        } => Work::Change(Command::GroupOther {
+            user,
+            action,
+            group,
+            other,
+        }),
+        Request::GroupRole {
+            group,
+            user: other,
+            role,
+        } => Work::Change(Command::GroupRole {
+            user,
+            group,
+            other,
+            role,
+        }),
+        Request::GroupUpdate { group, change } => Work::Change(Command::GroupUpdate {
+            user,
+            group,
+            change,
+        }),
+        Request::Group { group } => Work::Read(Read::Group {
+            reader: user,
+            group,
+        }),
+        Request::GroupMembers {
+            group,
+            after,
+            limit,
+        } => Work::Read(Read::Members {
+            reader: user,
+            group,
+            after,
+            limit,
+        }),
+        Request::GroupRequests {
+            group,
+            after,
+            limit,
+        } => Work::Read(Read::Requests {
+            reader: user,
+            group,
+            after,
+            limit,
+        }),
+        // Everything else was started before it came here.
+        _ => return Err(ErrorCode::UnknownOp.into()),
+    })
+}
+
+/// Compares with every code, and with every byte of those that have the right length, so that the
+/// time taken tells nothing of how close a guess was.
+fn any_equals(codes: &[Secret], guess: &Secret) -> bool {
+    codes.iter().fold(false, |found, code| {
+        let (code, guess) = (code.expose().as_bytes(), guess.expose().as_bytes());
+        let difference = code
+            .iter()
+            .zip(guess)
+            .fold(0, |sum, (one, other)| sum | (one ^ other));
+        found | (code.len() == guess.len() && difference == 0)
+    })
+}

@@ -1,0 +1,330 @@
+//! Sessions begin and end on this node; users come and go with them.
+
+use std::collections::BTreeMap;
+
+use crate::engine::Engine;
+use crate::engine::contract::Effect;
+use crate::engine::session::{Cursor, Cursors, Phase, Session};
+use crate::engine::timers::Alarm;
+use crate::engine::token::Token;
+use crate::engine::user::{LocalGroup, LocalUser};
+use crate::id::{ConnectionId, ConversationRef, Seq, SessionId, SubscriptionToken, UserId};
+use crate::log::FriendState;
+use crate::protocol::reply::{ConversationItem, OnlineFriend, SessionReply, UserItem};
+use crate::protocol::request::Start;
+use crate::protocol::{Event, NoticeCode, Reply};
+use crate::relay::{Channel, RelayMessage};
+use crate::store::{ConversationState, Roster};
+use crate::time::{Timestamp, millis};
+
+impl Engine {
+    /// Begins a session on a connection and returns what its client is answered.
+    ///
+    /// The roster may be a little old: entries and versions that were committed since it was read
+    /// are found when the heads are read again, once the channels are confirmed.
+    pub(super) fn attach(
+        &mut self,
+        connection: ConnectionId,
+        id: SessionId,
+        expires: Timestamp,
+        roster: &Roster,
+        start: &Start,
+    ) -> Reply {
+        let user = roster.user;
+        let known = self.users.contains(user);
+        let came = self
+            .users
+            .get(user)
+            .is_none_or(|local| local.connections.is_empty());
+        if known {
+            self.merge_roster(roster);
+            self.replace_session(user, id);
+            if let Some(local) = self.users.get_mut(user)
+                && local.version > roster.version
+            {
+                // The cursors of this session come from an older roster than those of the others:
+                // the next one is merged into all of them.
+                local.version = roster.version;
+                self.refresh.rosters.insert(user);
+            }
+        } else {
+            self.users.insert(user, LocalUser::new(roster));
+        }
+        let conversations: Vec<ConversationState> = roster
+            .conversations
+            .iter()
+            .map(|state| self.with_marks(user, *state))
+            .collect();
+        let cursors = Cursors::new(first_cursors(&conversations, start));
+        if let Some(slot) = self.connections.get_mut(connection) {
+            slot.session = Some(Box::new(Session { user, id, cursors }));
+        }
+        if let Some(local) = self.users.get_mut(user) {
+            local.connections.push(connection);
+            local.gone_since = None;
+        }
+        self.listen(user, roster, came);
+        if !known {
+            self.announce(user, true);
+        }
+        self.publish(
+            Channel::User(user),
+            RelayMessage::Resumed { user, session: id },
+        );
+        self.session_reply(id, expires, roster, &conversations)
+    }
+
+    /// Ends the session on a connection, if it has one; the row in the store stays.
+    pub(super) fn leave_session(&mut self, id: ConnectionId) {
+        let now = self.now;
+        let Some(connection) = self.connections.get_mut(id) else {
+            return;
+        };
+        let Some(session) = connection.session.take() else {
+            return;
+        };
+        connection.anonymous_since = now;
+        connection.starved = false;
+        let user = session.user;
+        for cursor in session.cursors.iter() {
+            self.fetches.forget(cursor.id, id);
+        }
+        let Some(local) = self.users.get_mut(user) else {
+            return;
+        };
+        local.connections.retain(|other| *other != id);
+        if local.connections.is_empty() {
+            local.gone_since = Some(now);
+            self.timers
+                .set(now + self.config.offline_after, Alarm::Offline(user));
+            // Another node may read these cursors next.
+            self.flush_marks();
+        }
+    }
+
+    /// Forgets a user who has had no session for a while.
+    pub(super) fn check_offline(&mut self, user: UserId) {
+        let Some(since) = self.users.get(user).and_then(|local| local.gone_since) else {
+            return;
+        };
+        if since + self.config.offline_after > self.now {
+            return;
+        }
+        self.announce(user, false);
+        let Some(local) = self.users.remove(user) else {
+            return;
+        };
+        let mut channels = vec![Channel::User(user)];
+        for (group, _) in local.groups {
+            let Some(members) = self.groups.get_mut(group) else {
+                continue;
+            };
+            members.remove(user);
+            if members.members.is_empty() {
+                self.groups.remove(group);
+                channels.push(Channel::Group(group));
+            }
+        }
+        self.subscriptions
+            .retain(|_, subscriber| *subscriber != user);
+        self.effects.push_back(Effect::Unsubscribe { channels });
+    }
+
+    /// Ends every session of a user on this node.
+    pub(super) fn end_sessions(&mut self, user: UserId, code: NoticeCode, message: &'static str) {
+        for connection in self.connections_of(user) {
+            self.close(connection, code, message, None);
+        }
+    }
+
+    /// Ends the sessions of a user that the store does not have any more.
+    pub(super) fn end_missing_sessions(&mut self, user: UserId, standing: &[SessionId]) {
+        for connection in self.connections_of(user) {
+            let session = self
+                .connections
+                .get(connection)
+                .and_then(|c| c.session.as_ref());
+            let stands = session.is_some_and(|session| standing.binary_search(&session.id).is_ok());
+            if !stands {
+                self.close(
+                    connection,
+                    NoticeCode::Replaced,
+                    "the session was ended",
+                    None,
+                );
+            }
+        }
+    }
+
+    /// Closes the connection that has had a session until another connection resumed it.
+    pub(super) fn replace_session(&mut self, user: UserId, id: SessionId) {
+        for connection in self.connections_of(user) {
+            let session = self
+                .connections
+                .get(connection)
+                .and_then(|c| c.session.as_ref());
+            if session.is_some_and(|session| session.id == id) {
+                let message = "the session went on with another connection";
+                self.close(connection, NoticeCode::Replaced, message, None);
+            }
+        }
+    }
+
+    /// A subscription is confirmed: what was committed before it is looked for once more.
+    pub(super) fn subscribed(&mut self, token: SubscriptionToken) {
+        if let Some(user) = self.subscriptions.remove(&token) {
+            self.check_heads(user);
+        }
+    }
+
+    pub(super) fn session_user(&self, connection: ConnectionId) -> Option<UserId> {
+        Some(self.connections.get(connection)?.session.as_ref()?.user)
+    }
+
+    pub(super) fn connections_of(&self, user: UserId) -> Vec<ConnectionId> {
+        self.users
+            .get(user)
+            .map_or_else(Vec::new, |local| local.connections.to_vec())
+    }
+
+    pub(super) fn is_online(&self, user: UserId) -> bool {
+        self.users.contains(user)
+    }
+
+    /// Subscribes to what a session's user needs, `came` telling whether nothing was subscribed for
+    /// the user; heads are read again once that is confirmed.
+    pub(super) fn listen(&mut self, user: UserId, roster: &Roster, came: bool) {
+        let mut channels = Vec::new();
+        if came {
+            channels.push(Channel::User(user));
+        }
+        for item in &roster.groups {
+            if self
+                .users
+                .get(user)
+                .is_none_or(|local| local.role(item.group).is_none())
+            {
+                continue;
+            }
+            let first = !self.groups.contains(item.group);
+            let group = self.groups.get_or_insert_with(item.group, || LocalGroup {
+                name: item.name.clone(),
+                members: Vec::new(),
+            });
+            group.add(user);
+            group.name.clone_from(&item.name);
+            if first {
+                channels.push(Channel::Group(item.group));
+            }
+        }
+        // An earlier subscription of the same channels may be unconfirmed still, so even without a
+        // channel of its own this one asks to be told when all before it are.
+        self.last_subscription += 1;
+        let token = SubscriptionToken(self.last_subscription);
+        self.subscriptions.insert(token, user);
+        self.effects
+            .push_back(Effect::Subscribe { token, channels });
+    }
+
+    /// Tells a user's friends that the user came or went.
+    fn announce(&mut self, user: UserId, online: bool) {
+        let Some(local) = self.users.get(user) else {
+            return;
+        };
+        let friends: Vec<UserId> = local
+            .friends
+            .iter()
+            .filter(|friend| friend.state == FriendState::Friends)
+            .map(|friend| friend.user)
+            .collect();
+        for friend in friends {
+            for connection in self.connections_of(friend) {
+                self.push_one(connection, Event::Presence { user, online });
+            }
+            self.publish(Channel::User(friend), RelayMessage::AskAbout { user });
+        }
+    }
+
+    fn session_reply(
+        &self,
+        session: SessionId,
+        expires: Timestamp,
+        roster: &Roster,
+        conversations: &[ConversationState],
+    ) -> Reply {
+        let user = roster.user;
+        let with_state = |state| {
+            roster
+                .friends
+                .iter()
+                .filter(move |item| item.state == state)
+        };
+        Reply::Session(Box::new(SessionReply {
+            user,
+            name: roster.name.clone(),
+            session,
+            token: Token {
+                session,
+                user,
+                expires,
+            }
+            .sign(&self.config.secret),
+            idle_ms: millis(self.config.idle),
+            friends: with_state(FriendState::Friends)
+                .map(|item| OnlineFriend {
+                    user: item.user,
+                    name: item.name.clone(),
+                    online: self.is_online(item.user),
+                })
+                .collect(),
+            requests: with_state(FriendState::RequestedBy)
+                .map(|item| UserItem {
+                    user: item.user,
+                    name: item.name.clone(),
+                })
+                .collect(),
+            groups: roster.groups.clone(),
+            invites: roster.invites.clone(),
+            conversations: conversations
+                .iter()
+                .map(|state| ConversationItem {
+                    conversation: state.conversation,
+                    last: state.last,
+                    delivered: state.delivered,
+                    read: state.read,
+                    peer: state.peer,
+                })
+                .collect(),
+        }))
+    }
+}
+
+/// Returns the cursors of a new session: at what the client has, else at what was delivered, else,
+/// without replay, at the end; never before what the user may see.
+fn first_cursors(conversations: &[ConversationState], start: &Start) -> Vec<Cursor> {
+    let have: BTreeMap<ConversationRef, Seq> = start.have.iter().copied().collect();
+    conversations
+        .iter()
+        .map(|state| {
+            let wanted = match have.get(&state.conversation) {
+                Some(seq) => *seq,
+                None if start.replay => state.delivered,
+                None => state.last,
+            };
+            let at = wanted.min(state.last).max(state.joined.previous());
+            cursor_at(state, at, Phase::Settled)
+        })
+        .collect()
+}
+
+pub(super) const fn cursor_at(state: &ConversationState, at: Seq, phase: Phase) -> Cursor {
+    Cursor {
+        with: state.conversation,
+        id: state.id,
+        at,
+        head: state.last,
+        delivered: state.delivered,
+        read: state.read,
+        phase,
+    }
+}
