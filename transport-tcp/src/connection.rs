@@ -1,0 +1,226 @@
+//! One connection: frames in, bytes out.
+
+use std::cell::Cell;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_io::Async;
+use async_std::future;
+use socket2::SockRef;
+
+use crate::framing::{Deframer, TooLarge};
+
+/// How long [`FrameWriter::close`] waits for the peer to take the last bytes.
+pub const LINGER: Duration = Duration::from_secs(2);
+
+/// Most bytes taken in one read.
+const READ_SIZE: usize = 64 * 1024;
+
+thread_local! {
+    /// Where a read puts its bytes. It is in use only between two points at which a task may wait,
+    /// so one for each thread serves all connections.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// An open TCP connection with `TCP_NODELAY` set.
+#[derive(Debug)]
+pub struct Connection {
+    /// The other side's address.
+    pub peer: SocketAddr,
+    shared: Arc<Shared>,
+    limit: usize,
+}
+
+/// The half of a connection that frames come from.
+#[derive(Debug)]
+pub struct FrameReader {
+    shared: Arc<Shared>,
+    deframer: Deframer,
+}
+
+/// The half of a connection that bytes are written to.
+#[derive(Debug)]
+pub struct FrameWriter {
+    shared: Arc<Shared>,
+}
+
+/// How a read ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// Bytes came, with the frames that they completed: perhaps none.
+    Frames,
+    /// A frame is over the limit. Those before it were handed over; nothing will follow.
+    TooLarge,
+    /// The peer sends no more, or this side is closing. An unfinished line is dropped.
+    End,
+}
+
+#[derive(Debug)]
+struct Shared {
+    stream: Async<TcpStream>,
+    closing: AtomicBool,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        stream: Async<TcpStream>,
+        peer: SocketAddr,
+        limit: usize,
+    ) -> io::Result<Self> {
+        stream.get_ref().set_nodelay(true)?;
+        let closing = AtomicBool::new(false);
+        let shared = Arc::new(Shared { stream, closing });
+        Ok(Self {
+            peer,
+            shared,
+            limit,
+        })
+    }
+
+    /// Splits the connection into its two halves, which two tasks may use at once.
+    ///
+    /// The socket is closed when both are dropped.
+    #[must_use]
+    pub fn split(self) -> (FrameReader, FrameWriter) {
+        let reader = FrameReader {
+            shared: Arc::clone(&self.shared),
+            deframer: Deframer::new(self.limit),
+        };
+        let writer = FrameWriter {
+            shared: self.shared,
+        };
+        (reader, writer)
+    }
+}
+
+impl FrameReader {
+    /// Waits until something arrives, reads once, at most 64 KiB, and hands every frame that this
+    /// completes to `on_frame`, in order, before returning.
+    ///
+    /// While it waits it holds no buffer. Dropping the future loses nothing. Not calling it pauses
+    /// the peer, by TCP's flow control.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system reports of the socket, such as a reset by the peer; the connection
+    /// is then of no more use.
+    pub async fn read(&mut self, mut on_frame: impl FnMut(&[u8])) -> io::Result<Arrival> {
+        loop {
+            if self.deframer.is_too_large() {
+                return Ok(Arrival::TooLarge);
+            }
+            // Waiting first costs less than reading in vain first: a client's next request is seldom
+            // there already.
+            self.shared.stream.readable().await?;
+            if self.shared.closing.load(Ordering::Acquire) {
+                return Ok(Arrival::End);
+            }
+            let read = with_scratch(|scratch| {
+                let length = self.shared.stream.get_ref().read(scratch)?;
+                let bytes = scratch.get(..length).unwrap_or_default();
+                if bytes.is_empty() {
+                    return Ok(Arrival::End);
+                }
+                Ok(match self.deframer.feed(bytes, &mut on_frame) {
+                    Ok(()) => Arrival::Frames,
+                    Err(TooLarge) => Arrival::TooLarge,
+                })
+            });
+            match read {
+                Err(error) if is_passing(&error) => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+impl FrameWriter {
+    /// Writes as much of `bytes` as the socket takes at once, and returns how much that was; waits
+    /// while it takes nothing.
+    ///
+    /// The result is at least 1, unless `bytes` is empty. Dropping the future loses nothing: bytes
+    /// are written only when it returns their number.
+    ///
+    /// # Errors
+    ///
+    /// What the operating system reports of the socket, such as a reset by the peer; the connection
+    /// is then of no more use.
+    pub async fn write_some(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if bytes.is_empty() {
+            return Ok(0);
+        }
+        loop {
+            // Unlike a read, a write is seldom in vain.
+            match self.shared.stream.get_ref().write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.shared.stream.writable().await?;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Ends the connection so that the peer gets everything written before.
+    ///
+    /// Tells the peer that nothing more comes, and discards what it still sends until it ends its
+    /// side too, or for [`LINGER`]: closing a socket with unread bytes in it would reset the
+    /// connection and could cost the peer the last frames. Meanwhile and afterwards the reader
+    /// reports [`Arrival::End`].
+    pub async fn close(self) {
+        let shared = &self.shared;
+        shared.closing.store(true, Ordering::Release);
+        // An error means that the connection is gone already; there is no one to be polite to.
+        if shared.stream.get_ref().shutdown(Shutdown::Write).is_ok() {
+            let _timed_out = future::timeout(LINGER, discard(&shared.stream)).await;
+        }
+        // Wakes a reader that still waits.
+        let _gone = shared.stream.get_ref().shutdown(Shutdown::Both);
+    }
+
+    /// Ends the connection at once and drops what the peer has not taken, for a peer that takes
+    /// nothing.
+    ///
+    /// Both halves see the end of the connection; the peer sees a reset once both are dropped.
+    pub fn abort(&self) {
+        let shared = &self.shared;
+        shared.closing.store(true, Ordering::Release);
+        // An error of either means that the connection is gone already.
+        let _gone = SockRef::from(shared.stream.get_ref()).set_linger(Some(Duration::ZERO));
+        let _gone = shared.stream.get_ref().shutdown(Shutdown::Both);
+    }
+}
+
+/// Reads and forgets until the peer ends its side or the connection fails.
+pub(crate) async fn discard(stream: &Async<TcpStream>) {
+    while stream.readable().await.is_ok() {
+        match with_scratch(|scratch| stream.get_ref().read(scratch)) {
+            Ok(1..) => {}
+            Err(error) if is_passing(&error) => {}
+            Ok(0) | Err(_) => return,
+        }
+    }
+}
+
+/// Lends this thread's buffer.
+fn with_scratch<T>(run: impl FnOnce(&mut [u8]) -> T) -> T {
+    // Taken out rather than borrowed: should `run` read from another connection, it gets a buffer of
+    // its own.
+    let mut scratch = SCRATCH.take();
+    scratch.resize(READ_SIZE, 0);
+    let result = run(&mut scratch);
+    SCRATCH.set(scratch);
+    result
+}
+
+/// Whether an error means only that there is nothing to read yet.
+fn is_passing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+    )
+}
