@@ -1,0 +1,11 @@
+//! The simulated world: a store in memory, and the checks that every store must pass.
+//!
+//! Public behind the feature `sim`, so that embedders can test their own front-ends and stores
+//! with it.
+
+pub mod loopback;
+pub mod memory;
+pub mod store_contract;
+
+pub use loopback::{Loopback, Sent};
+pub use memory::MemoryStore;
