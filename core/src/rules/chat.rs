@@ -257,3 +257,6 @@ fn read_for_rights(user: UserId, place: Place) -> ReadSet {
     }
     read
 }
+
+#[cfg(test)]
+mod tests;

@@ -213,3 +213,241 @@ fn read_for_pair(user: UserId, other: UserId) -> ReadSet {
         ..ReadSet::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{
+        ANN, BEN, CAT, NOBODY, World, Written, direct, friend, joined, name, request,
+    };
+    use super::*;
+    use crate::id::ConversationId;
+    use crate::store::{Applied, Command, Limits};
+
+    const NONE: FriendState = FriendState::None;
+    const BLOCKED: FriendState = FriendState::Blocked;
+
+    fn by_name(user: UserId, text: &str) -> Command {
+        Command::FriendRequest {
+            user,
+            who: UserRef::Name(name(text)),
+        }
+    }
+
+    const fn done(user: UserId, state: FriendState) -> Done {
+        Done::Friend { user, state }
+    }
+
+    /// What becomes of friendship rows of Ann and Ben, whose versions rise where theirs are named.
+    fn outcome(
+        world: &World,
+        done: Done,
+        rows: &[((UserId, UserId), FriendState)],
+    ) -> (Applied, Written) {
+        let mut users: Vec<_> = rows.iter().map(|((of, _), _)| *of).collect();
+        users.sort();
+        let row = |state| (state != NONE).then_some(state);
+        let applied = Applied {
+            changed: users.iter().map(|user| world.next_version(*user)).collect(),
+            ..Applied::unchanged(done)
+        };
+        let written = Written {
+            users: users.iter().map(|user| world.risen(*user)).collect(),
+            friendships: rows
+                .iter()
+                .map(|(key, state)| (*key, row(*state)))
+                .collect(),
+            ..Written::default()
+        };
+        (applied, written)
+    }
+
+    #[track_caller]
+    fn check(
+        world: &mut World,
+        command: &Command,
+        done: Done,
+        rows: &[((UserId, UserId), FriendState)],
+    ) {
+        let (applied, written) = outcome(world, done, rows);
+        world.check(command, &applied, &written);
+    }
+
+    #[test]
+    fn a_request_shows_on_both_sides() {
+        let mut world = World::new();
+        check(
+            &mut world,
+            &request(ANN, BEN),
+            done(BEN, FriendState::Requested),
+            &[
+                ((ANN, BEN), FriendState::Requested),
+                ((BEN, ANN), FriendState::RequestedBy),
+            ],
+        );
+        world.check_unchanged(&request(ANN, BEN), done(BEN, FriendState::Requested));
+    }
+
+    #[test]
+    fn requests_by_name_lock_the_account_that_has_it() {
+        let mut world = World::new();
+        let outcome = world.transact(&[by_name(ANN, "BEN")]);
+        assert_eq!(outcome.rounds, 2);
+        let reply = outcome.results[0].clone().map(|applied| applied.done);
+        assert_eq!(reply, Ok(done(BEN, FriendState::Requested)));
+        world.check_refused(&by_name(ANN, "nobody"), ErrorCode::NoSuchUser);
+        world.check_refused(&by_name(ANN, "ann"), ErrorCode::BadRequest);
+    }
+
+    #[test]
+    fn requests_need_two_accounts() {
+        let mut world = World::new();
+        world.check_refused(&request(ANN, ANN), ErrorCode::BadRequest);
+        world.check_refused(&request(ANN, NOBODY), ErrorCode::NoSuchUser);
+        world.check_refused(&request(NOBODY, ANN), ErrorCode::NotLoggedIn);
+    }
+
+    #[test]
+    fn friendships_are_counted_on_both_sides() {
+        let mut world = World::new();
+        world.limits = Limits {
+            friends: 1,
+            ..world.limits
+        };
+        world.must(&request(ANN, BEN));
+        world.check_refused(&request(ANN, CAT), ErrorCode::Limit);
+        world.check_refused(&request(CAT, ANN), ErrorCode::Limit);
+        world.check_refused(&friend(ANN, FriendAction::Block, CAT), ErrorCode::Limit);
+        // The row is there: only its state changes.
+        world.must(&friend(ANN, FriendAction::Block, BEN));
+    }
+
+    #[test]
+    fn accepting_makes_friends_and_a_conversation() {
+        let mut world = World::new();
+        world.must(&request(ANN, BEN));
+        let (applied, written) = outcome(
+            &world,
+            done(ANN, FriendState::Friends),
+            &[
+                ((ANN, BEN), FriendState::Friends),
+                ((BEN, ANN), FriendState::Friends),
+            ],
+        );
+        let id = ConversationId(11);
+        let written = Written {
+            conversations: vec![(id, Some((direct(ANN, BEN), Seq(0))))],
+            members: [ANN, BEN]
+                .map(|user| ((id, user), Some(joined(Role::Member, 1))))
+                .into(),
+            ..written
+        };
+        let accept = friend(BEN, FriendAction::Accept, ANN);
+        world.check(&accept, &applied, &written);
+        world.check_unchanged(&accept, done(ANN, FriendState::Friends));
+        world.check_unchanged(&request(ANN, BEN), done(BEN, FriendState::Friends));
+    }
+
+    #[test]
+    fn two_requests_that_cross_make_friends() {
+        let mut world = World::new();
+        let outcome = world.transact(&[request(ANN, BEN), request(BEN, ANN)]);
+        let reply = outcome.results[1].clone().map(|applied| applied.done);
+        assert_eq!(reply, Ok(done(ANN, FriendState::Friends)));
+        assert_eq!(outcome.written.conversations.len(), 1);
+        assert_eq!(outcome.written.members.len(), 2);
+    }
+
+    #[test]
+    fn friends_again_have_the_conversation_of_old() {
+        let mut world = World::new();
+        world.befriend(ANN, BEN);
+        let gone = &[((ANN, BEN), NONE), ((BEN, ANN), NONE)];
+        let remove = friend(ANN, FriendAction::Remove, BEN);
+        check(&mut world, &remove, done(BEN, NONE), gone);
+        world.check_unchanged(&remove, done(BEN, NONE));
+        world.must(&request(ANN, BEN));
+        check(
+            &mut world,
+            &friend(BEN, FriendAction::Accept, ANN),
+            done(ANN, FriendState::Friends),
+            &[
+                ((ANN, BEN), FriendState::Friends),
+                ((BEN, ANN), FriendState::Friends),
+            ],
+        );
+    }
+
+    #[test]
+    fn only_what_was_asked_is_accepted() {
+        let mut world = World::new();
+        let accept = |user, other| friend(user, FriendAction::Accept, other);
+        world.check_refused(&accept(ANN, BEN), ErrorCode::NotFriends);
+        world.check_refused(&accept(ANN, ANN), ErrorCode::BadRequest);
+        world.check_refused(&accept(ANN, NOBODY), ErrorCode::NoSuchUser);
+        world.must(&request(ANN, BEN));
+        world.check_refused(&accept(ANN, BEN), ErrorCode::NotFriends);
+        world.limits = Limits {
+            conversations: 0,
+            ..world.limits
+        };
+        world.check_refused(&accept(BEN, ANN), ErrorCode::Limit);
+    }
+
+    #[test]
+    fn rejecting_and_withdrawing_leave_nothing() {
+        let mut world = World::new();
+        let gone = &[((ANN, BEN), NONE), ((BEN, ANN), NONE)];
+        let reject = |user, other| friend(user, FriendAction::Reject, other);
+        world.must(&request(ANN, BEN));
+        world.check_unchanged(&reject(ANN, BEN), done(BEN, FriendState::Requested));
+        let remove = friend(BEN, FriendAction::Remove, ANN);
+        world.check_unchanged(&remove, done(ANN, FriendState::RequestedBy));
+        check(&mut world, &reject(BEN, ANN), done(ANN, NONE), gone);
+        world.check_unchanged(&reject(BEN, ANN), done(ANN, NONE));
+        world.must(&request(ANN, BEN));
+        let withdraw = friend(ANN, FriendAction::Remove, BEN);
+        check(&mut world, &withdraw, done(BEN, NONE), gone);
+    }
+
+    #[test]
+    fn a_block_ends_the_friendship_and_keeps_the_others_block() {
+        let mut world = World::new();
+        world.befriend(ANN, BEN);
+        let block = |user, other| friend(user, FriendAction::Block, other);
+        let unblock = |user, other| friend(user, FriendAction::Unblock, other);
+        check(
+            &mut world,
+            &block(ANN, BEN),
+            done(BEN, BLOCKED),
+            &[((ANN, BEN), BLOCKED), ((BEN, ANN), NONE)],
+        );
+        world.check_unchanged(&block(ANN, BEN), done(BEN, BLOCKED));
+        world.check_refused(&request(ANN, BEN), ErrorCode::Blocked);
+        world.check_refused(&request(BEN, ANN), ErrorCode::Blocked);
+        let accept = friend(BEN, FriendAction::Accept, ANN);
+        world.check_refused(&accept, ErrorCode::Blocked);
+        let back = &[((BEN, ANN), BLOCKED)];
+        check(&mut world, &block(BEN, ANN), done(ANN, BLOCKED), back);
+        let lifted = &[((ANN, BEN), NONE)];
+        check(&mut world, &unblock(ANN, BEN), done(BEN, NONE), lifted);
+        world.check_unchanged(&unblock(ANN, BEN), done(BEN, NONE));
+        world.check_refused(&request(ANN, BEN), ErrorCode::Blocked);
+        world.check_refused(&block(ANN, ANN), ErrorCode::BadRequest);
+        world.check_refused(&block(ANN, NOBODY), ErrorCode::NoSuchUser);
+    }
+
+    #[test]
+    fn everything_but_a_name_is_loaded_at_once() {
+        let mut world = World::new();
+        for command in [
+            request(ANN, BEN),
+            friend(BEN, FriendAction::Accept, ANN),
+            friend(BEN, FriendAction::Reject, ANN),
+            friend(BEN, FriendAction::Remove, ANN),
+            friend(BEN, FriendAction::Block, ANN),
+            friend(BEN, FriendAction::Unblock, ANN),
+        ] {
+            assert_eq!(world.transact(&[command]).rounds, 1);
+        }
+    }
+}

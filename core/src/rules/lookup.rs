@@ -121,8 +121,9 @@ pub(super) fn log(view: &View, place: Place) -> Result<Option<Log>, Refusal> {
         Place::Group(group) => Some(group.conversation()),
     };
     Ok(id.and_then(|id| {
-        let (place, last) = *view.conversations.get(&id).flatten()?;
-        Some(Log { id, place, last })
+        let (found, last) = *view.conversations.get(&id).flatten()?;
+        // A client may take the number of a direct conversation for that of a group.
+        (found == place).then_some(Log { id, place, last })
     }))
 }
 

@@ -17,6 +17,8 @@ pub mod read;
 mod account;
 mod chat;
 mod digest;
+#[cfg(test)]
+mod fixture;
 mod friend;
 mod group;
 mod group_member;

@@ -105,6 +105,36 @@ pub struct ReadSet {
     pub new_sessions: usize,
 }
 
+impl ReadSet {
+    /// Adds what another read set names; numbers to hold ready add up.
+    pub fn merge(&mut self, other: Self) {
+        self.users.extend(other.users);
+        self.names.extend(other.names);
+        self.places.extend(other.places);
+        self.sessions_of.extend(other.sessions_of);
+        self.friendships.extend(other.friendships);
+        self.friendships_of.extend(other.friendships_of);
+        self.members.extend(other.members);
+        self.members_of.extend(other.members_of);
+        self.memberships_of.extend(other.memberships_of);
+        self.invitations.extend(other.invitations);
+        self.invitations_of.extend(other.invitations_of);
+        self.invitations_to.extend(other.invitations_to);
+        self.join_requests.extend(other.join_requests);
+        self.join_requests_of.extend(other.join_requests_of);
+        self.join_requests_to.extend(other.join_requests_to);
+        self.keys.extend(other.keys);
+        self.group_keys.extend(other.group_keys);
+        self.messages.extend(other.messages);
+        self.counts.extend(other.counts);
+        self.new_users = self.new_users.saturating_add(other.new_users);
+        self.new_conversations = self
+            .new_conversations
+            .saturating_add(other.new_conversations);
+        self.new_sessions = self.new_sessions.saturating_add(other.new_sessions);
+    }
+}
+
 /// Rows of one table, each with what became of it. Rows that were not loaded are unknown, which is
 /// something else than absent.
 #[derive(Clone, Debug)]
