@@ -136,6 +136,9 @@ impl World {
                 self.commit(&outcome);
                 return outcome;
             }
+            if commands.len() == 1 {
+                assert_eq!(Written::of(&view), Written::default());
+            }
             set.merge(missing);
         }
         panic!("the rules never have enough: {set:?}");

@@ -339,3 +339,6 @@ fn remove(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
