@@ -12,5 +12,7 @@ pub mod protocol;
 pub mod relay;
 pub mod rules;
 pub mod secret;
+#[cfg(feature = "sim")]
+pub mod sim;
 pub mod store;
 pub mod time;

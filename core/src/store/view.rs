@@ -235,7 +235,9 @@ impl<K: Ord + Clone, V> Tracked<K, V> {
 ///
 /// A store fills the public tables from a [`ReadSet`], lets
 /// [`rules::apply`](crate::rules::apply) work on them, once per command of the batch, and writes
-/// the [`Tracked::changes`] of each. In `members`, an update writes `role` and `joined` only.
+/// the [`Tracked::changes`] of each. In `members`, an update writes `role` and `joined`, and raises
+/// `delivered` and `read` to `joined` − 1 where they are below: the member may have left and come
+/// back within the batch.
 #[derive(Clone, Debug)]
 pub struct View {
     /// The database's time; every row that is inserted or changed now carries it.
@@ -324,6 +326,8 @@ impl View {
             Place::Group(group) => self
                 .conversations
                 .get(&group.conversation())
+                // A group that there is not may bear the number of a direct conversation.
+                .map(|row| row.filter(|(found, _)| *found == place))
                 .map(|row| row.map(|_| group.conversation())),
         };
         known.ok_or_else(|| {
