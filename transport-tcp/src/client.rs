@@ -29,7 +29,7 @@ pub async fn connect(address: &str, timeout: Duration) -> io::Result<Connection>
         let share = timeout.saturating_sub(start.elapsed()) / left.max(1);
         left = left.saturating_sub(1);
         match within(share, Async::<TcpStream>::connect(peer)).await {
-            Ok(stream) => return Connection::new(stream, peer, MAX_SERVER_FRAME),
+            Ok(stream) => return Ok(Connection::new(stream, peer, MAX_SERVER_FRAME)),
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }

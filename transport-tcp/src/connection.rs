@@ -65,19 +65,16 @@ struct Shared {
 }
 
 impl Connection {
-    pub(crate) fn new(
-        stream: Async<TcpStream>,
-        peer: SocketAddr,
-        limit: usize,
-    ) -> io::Result<Self> {
-        stream.get_ref().set_nodelay(true)?;
+    pub(crate) fn new(stream: Async<TcpStream>, peer: SocketAddr, limit: usize) -> Self {
+        // Fails only for a connection that is gone, which the first read will tell.
+        let _gone = stream.get_ref().set_nodelay(true);
         let closing = AtomicBool::new(false);
         let shared = Arc::new(Shared { stream, closing });
-        Ok(Self {
+        Self {
             peer,
             shared,
             limit,
-        })
+        }
     }
 
     /// Splits the connection into its two halves, which two tasks may use at once.

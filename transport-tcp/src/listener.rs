@@ -104,11 +104,8 @@ impl Listener {
     /// that is being refused. Several tasks may call it at once.
     pub async fn accept(&self) -> Connection {
         loop {
-            let accepted = self.listener.accept().await;
-            let connected =
-                accepted.and_then(|(stream, peer)| Connection::new(stream, peer, self.frame_limit));
-            match connected {
-                Ok(connection) => return connection,
+            match self.try_accept().await {
+                Ok((stream, peer)) => return Connection::new(stream, peer, self.frame_limit),
                 Err(error) => self.recover(&error).await,
             }
         }
@@ -126,45 +123,52 @@ impl Listener {
         })
     }
 
+    async fn try_accept(&self) -> io::Result<(Async<TcpStream>, SocketAddr)> {
+        // Without a descriptor left, accepting fails even when nobody is there: so wait first.
+        self.listener.readable().await?;
+        let (stream, peer) = self.listener.get_ref().accept()?;
+        Ok((Async::new(stream)?, peer))
+    }
+
     /// Does what a failure to accept calls for, before the next attempt.
     async fn recover(&self, error: &io::Error) {
         match error.kind() {
-            // The peer was gone before it was accepted.
-            io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
+            // Another task was faster, or the peer was gone before it was accepted.
+            io::ErrorKind::WouldBlock
             | io::ErrorKind::Interrupted
-            | io::ErrorKind::NotConnected => return,
-            _ => {}
-        }
-        self.complain(error);
-        if is_out_of_descriptors(error) {
-            self.refuse_one().await;
-        } else {
-            task::sleep(BACK_OFF).await;
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset => {}
+            _ if is_out_of_descriptors(error) => {
+                self.complain(error);
+                self.refuse_one().await;
+            }
+            _ => {
+                self.complain(error);
+                task::sleep(BACK_OFF).await;
+            }
         }
     }
 
     /// Accepts one connection with the spare descriptor, tells it that there is no room, closes it,
     /// and takes the descriptor back.
     async fn refuse_one(&self) {
-        let spare = lock(&self.spare).take();
-        let had_spare = spare.is_some();
-        drop(spare);
-        let refused = if had_spare {
-            self.listener.get_ref().accept().ok()
-        } else {
-            None
-        };
-        match refused {
-            Some((stream, _)) => refuse(stream, &self.refusal).await,
+        let accepted = self.accept_with_spare();
+        match accepted {
+            Some(stream) => refuse(stream, &self.refusal).await,
             None => task::sleep(BACK_OFF).await,
         }
-        // Fails while somebody else has taken the descriptor; the next refusal tries again.
-        let spare = spare_descriptor().ok();
-        let mut slot = lock(&self.spare);
-        if slot.is_none() {
-            *slot = spare;
+        let mut spare = lock(&self.spare);
+        if spare.is_none() {
+            // Fails while somebody else has taken the descriptor; the next refusal tries again.
+            *spare = spare_descriptor().ok();
         }
+    }
+
+    fn accept_with_spare(&self) -> Option<TcpStream> {
+        // Closes the spare one.
+        drop(lock(&self.spare).take()?);
+        let (stream, _) = self.listener.get_ref().accept().ok()?;
+        Some(stream)
     }
 
     fn complain(&self, error: &io::Error) {
