@@ -146,6 +146,11 @@ impl Loopback {
             .unwrap_or_default()
     }
 
+    /// Gives back what was taken, to be taken again.
+    pub fn put_back(&mut self, connection: ConnectionId, sent: Sent) {
+        self.record(connection, sent);
+    }
+
     /// Has a connection accept nothing from now on.
     pub fn stall(&mut self, connection: ConnectionId) {
         self.stalled.entry(connection).or_default();

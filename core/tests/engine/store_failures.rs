@@ -1,0 +1,130 @@
+use std::time::Duration;
+
+use parlor_core::protocol::{ErrorCode, Request};
+use parlor_core::sim::Sent;
+use parlor_core::store::{StoreError, StoreRequest};
+
+use crate::{World, send, user};
+
+fn answers(world: &mut World, connection: parlor_core::id::ConnectionId) -> Vec<ErrorCode> {
+    world
+        .node
+        .take(connection)
+        .into_iter()
+        .filter_map(|sent| match sent {
+            Sent::Reply(_, Err(error)) => Some(error.code),
+            _ => None,
+        })
+        .collect()
+}
+
+#[test]
+fn a_store_that_is_away_is_said_to_be() {
+    let mut world = World::new();
+    let circle = world.circle(2);
+    for (error, code) in [
+        (StoreError::Unavailable, ErrorCode::Unavailable),
+        (StoreError::Busy, ErrorCode::Busy),
+        (StoreError::Unknown, ErrorCode::Unavailable),
+    ] {
+        world.node.hold_store();
+        world
+            .node
+            .request(circle[0], 1000, send(user(2), "one"))
+            .unwrap();
+        let (token, _) = world.node.take_held().pop().unwrap();
+        world.node.complete(token, Err(error.into())).unwrap();
+        assert_eq!(answers(&mut world, circle[0]), [code]);
+        world.node.release_store().unwrap();
+    }
+    world.ok(circle[0], Request::Ping);
+}
+
+#[test]
+fn what_was_committed_without_a_word_is_found() {
+    let mut world = World::new();
+    let circle = world.circle(2);
+    world.wait(Duration::from_secs(6));
+    world.node.hold_store();
+    world
+        .node
+        .request(circle[0], 1000, send(user(2), "one"))
+        .unwrap();
+    let (token, request) = world.node.take_held().pop().unwrap();
+    let now = world.node.now();
+    assert!(world.node.store.execute(request, now).is_ok());
+    world
+        .node
+        .complete(token, Err(StoreError::Unknown.into()))
+        .unwrap();
+    assert_eq!(answers(&mut world, circle[0]), [ErrorCode::Unavailable]);
+    world.node.release_store().unwrap();
+    assert_eq!(world.messages(circle[1]), []);
+    world.wait(Duration::from_secs(6));
+    assert_eq!(world.messages(circle[1]), [(user(1), 1, "one".into())]);
+    world.ok(circle[0], send(user(2), "one"));
+    assert_eq!(
+        world.messages(circle[1]),
+        [],
+        "the repeated key is the same message"
+    );
+}
+
+#[test]
+fn a_disconnect_cancels_nothing() {
+    let mut world = World::new();
+    let circle = world.circle(2);
+    world.node.hold_store();
+    world
+        .node
+        .request(circle[0], 1000, send(user(2), "last words"))
+        .unwrap();
+    world.node.disconnect(circle[0]).unwrap();
+    world.node.release_store().unwrap();
+    assert_eq!(
+        world.messages(circle[1]),
+        [(user(1), 1, "last words".into())]
+    );
+}
+
+#[test]
+fn reads_that_repair_are_repeated_until_they_work() {
+    let mut world = World::new();
+    let circle = world.circle(2);
+    world.node.disconnect(circle[1]).unwrap();
+    world.ok(circle[0], send(user(2), "one"));
+    let (b, _) = {
+        world.node.hold_store();
+        let connection = world.connect();
+        let login = Request::Login {
+            who: parlor_core::protocol::request::UserRef::Name(crate::name("b")),
+            password: parlor_core::secret::Secret::new("password"),
+            device: None,
+            start: Default::default(),
+        };
+        world.node.request(connection, 1, login).unwrap();
+        (connection, ())
+    };
+    // Let the login through, and have every read after it fail once.
+    let mut failed = 0;
+    for _ in 0..10 {
+        for (token, request) in world.node.take_held() {
+            let result = match request {
+                StoreRequest::Read(_) => {
+                    failed += 1;
+                    Err(StoreError::Unavailable.into())
+                }
+                other => {
+                    let now = world.node.now();
+                    world.node.store.execute(other, now)
+                }
+            };
+            world.node.complete(token, result).unwrap();
+        }
+    }
+    assert!(failed >= 2, "the page and the heads failed");
+    assert_eq!(world.messages(b), []);
+    world.node.release_store().unwrap();
+    world.wait(Duration::from_secs(2));
+    assert_eq!(world.messages(b), [(user(1), 1, "one".into())]);
+}
