@@ -15,6 +15,7 @@ impl Tables {
     /// Where the rules changed a row that they had not locked, inserted one that is there, or
     /// broke a unique key: bugs of the rules, which a database would refuse or, worse, let pass.
     pub(super) fn write(&mut self, view: &View) {
+        self.use_numbers(view);
         // Names that become free first, so that the same transaction may take them.
         for change in view.users.changes() {
             self.free_name(&change);
@@ -40,6 +41,26 @@ impl Tables {
         self.write_small(view);
     }
 
+    /// Makes sure that no number is given out twice, not even that of a session which a later
+    /// change of the same batch ended.
+    fn use_numbers(&mut self, view: &View) {
+        self.last_user = last_used(
+            self.last_user,
+            view.loaded.new_users,
+            view.new_users.first().map(|id| id.0),
+        );
+        self.last_conversation = last_used(
+            self.last_conversation,
+            view.loaded.new_conversations,
+            view.new_conversations.first().map(|id| id.0),
+        );
+        self.last_session = last_used(
+            self.last_session,
+            view.loaded.new_sessions,
+            view.new_sessions.first().map(|id| id.0),
+        );
+    }
+
     fn free_name(&mut self, change: &Change<'_, UserId, UserRow>) {
         if let Change::Update(user, row) = change
             && let Some(before) = self.users.get(user)
@@ -53,11 +74,8 @@ impl Tables {
     fn write_user(&mut self, view: &View, change: &Change<'_, UserId, UserRow>) {
         let (user, row) = match *change {
             Change::Insert(user, row) => {
-                assert!(
-                    user.0 > self.last_user || !self.users.contains_key(user),
-                    "{user:?} is inserted twice"
-                );
-                self.last_user = self.last_user.max(user.0);
+                let known = self.users.contains_key(user);
+                assert!(!known, "{user:?} is inserted twice");
                 (*user, row)
             }
             Change::Update(user, row) => {
@@ -94,7 +112,6 @@ impl Tables {
                     let other = self.pairs.insert(pair, *conversation);
                     assert!(other.is_none(), "{pair:?} has a conversation");
                 }
-                self.last_conversation = self.last_conversation.max(conversation.0);
                 (*conversation, *row)
             }
             Change::Update(conversation, row) => {
@@ -232,7 +249,6 @@ impl Tables {
         for change in view.sessions.changes() {
             match change {
                 Change::Insert(session, row) | Change::Update(session, row) => {
-                    self.last_session = self.last_session.max(session.0);
                     self.sessions.insert(*session, row.clone());
                 }
                 Change::Delete(session) => {
@@ -270,6 +286,15 @@ impl Tables {
                 }
             }
         }
+    }
+}
+
+/// The highest number that was used, of so many above `last`, where `next` is the first that was
+/// not.
+fn last_used(last: u64, ready: usize, next: Option<u64>) -> u64 {
+    match next {
+        Some(next) => next.saturating_sub(1),
+        None => last.saturating_add(u64::try_from(ready).unwrap_or(u64::MAX)),
     }
 }
 

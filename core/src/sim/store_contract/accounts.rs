@@ -5,10 +5,10 @@ use crate::log::{Body, FriendState, JoinPolicy};
 use crate::protocol::ErrorCode;
 use crate::protocol::request::{GroupSelfAction, UserRef};
 use crate::secret::Secret;
-use crate::store::{Applied, Done, Read, ReadDone, StoreRequest};
+use crate::store::{Applied, Command, Done, Read, ReadDone, StoreRequest};
 
 use super::Subject;
-use super::world::{World, applied, edit, name, own, recall, send, text, touched};
+use super::world::{World, applied, edit, key, name, own, recall, send, text, touched};
 
 pub(super) fn names_are_unique_whatever_their_spelling(subject: &mut dyn Subject) {
     let mut world = World::new(subject);
@@ -62,7 +62,14 @@ pub(super) fn deleting_an_account_frees_the_name_and_blanks_the_texts(subject: &
     let mut world = World::new(subject);
     let (alice, bob) = (world.register("alice"), world.register("bob"));
     let place = world.befriend(alice, bob);
-    world.send(alice, place, "a", "mine");
+    world.command(Command::Send {
+        user: alice,
+        place,
+        key: key("a"),
+        text: "mine".into(),
+        reply_to: None,
+        meta: Some(r#"{"also":"mine"}"#.into()),
+    });
     world.send(bob, place, "b", "yours");
     world.command(edit(alice, place, Seq(1), "still mine"));
     let wrong = StoreRequest::DeleteAccount {

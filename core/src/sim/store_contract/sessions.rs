@@ -155,4 +155,13 @@ pub(super) fn closing_a_session_ends_it_once(subject: &mut dyn Subject) {
     let refused = world.resume(alice, first.session, first.expires);
     assert_eq!(refused.unwrap_err(), ErrorCode::TokenExpired);
     world.resume(alice, second.session, second.expires).unwrap();
+
+    // The number of a session that has ended is not used again.
+    world.command(Command::CloseSession {
+        user: alice,
+        session: second.session,
+    });
+    let third = world.login(alice);
+    assert!(![first.session, second.session].contains(&third.session));
+    assert_eq!(world.roster(alice).sessions, [third.session]);
 }
