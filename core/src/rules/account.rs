@@ -418,6 +418,20 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_session_is_so_by_its_time_and_not_by_its_number() {
+        let mut world = World::new();
+        world.limits = Limits {
+            sessions: 2,
+            ..world.limits
+        };
+        world.must(&open(ANN, "ann"));
+        world.now = Timestamp(999);
+        world.must(&open(ANN, "ann"));
+        let written = world.transact(&[open(ANN, "ann")]).written;
+        assert_eq!(written.sessions.first(), Some(&(SessionId(22), None)));
+    }
+
+    #[test]
     fn a_session_is_closed_once_and_by_its_user_only() {
         let mut world = World::new();
         world.must(&open(ANN, "ann"));

@@ -123,8 +123,7 @@ pub(super) fn recall(view: &View, user: UserId, place: Place, seq: Seq) -> Resul
     let Kind::Text { recalled, .. } = target.kind else {
         return Err(ErrorCode::NoSuchMessage.into());
     };
-    let manages = matches!(place, Place::Group(_)) && reach.role.manages();
-    if target.from != user && !manages {
+    if target.from != user && !reach.role.manages() {
         return Err(RequestError::new(
             ErrorCode::Forbidden,
             "one recalls one's own messages only, unless one manages the group",

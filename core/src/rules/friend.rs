@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use crate::id::{Pair, Place, Seq, UserId};
 use crate::log::{FriendState, Role};
-use crate::name::Name;
 use crate::protocol::request::{FriendAction, UserRef};
 use crate::protocol::{ErrorCode, RequestError};
 use crate::store::{Count, Done, MemberRow, ReadSet, Refusal, View};
@@ -30,11 +29,8 @@ pub(super) fn request(view: &View, user: UserId, who: &UserRef) -> Result<Plan, 
             if ![user, named].iter().all(|id| lookup::is_locked(view, *id)) {
                 return Err(incomplete(read_for_request_of(user, named)));
             }
-            // Names are read without a lock: the account may be gone since.
-            let present = lookup::user(view, named)?.and_then(|row| row.name.as_ref());
-            if present.map(Name::key) != Some(name.key()) {
-                return Err(ErrorCode::NoSuchUser.into());
-            }
+            // Names are read without a lock, but an account only ever loses its name by being
+            // deleted, which is looked for below.
             named
         }
     };

@@ -434,6 +434,25 @@ mod tests {
     }
 
     #[test]
+    fn disbanding_leaves_other_groups_alone() {
+        let mut world = World::new();
+        world.make_group(JoinPolicy::Approval);
+        world.must(&create(BEN, "other", JoinPolicy::Approval, None));
+        let other = GroupId(12);
+        world.must(&on_other(BEN, GroupOtherAction::Invite, other, CAT));
+        world.must(&join(DAN, other));
+        // Refused, but what it depends on is in the view.
+        let refused = on_self(ANN, GroupSelfAction::Disband, other);
+        let outcome = world.transact(&[disband(ANN), refused]);
+        let changed = &outcome.results[0].as_ref().unwrap().changed;
+        assert_eq!(changed.as_slice(), [(ANN, world.user(ANN).version)]);
+        let written = outcome.written;
+        assert_eq!(written.members, [((GROUP.conversation(), ANN), None)]);
+        assert_eq!(written.invitations, []);
+        assert_eq!(written.join_requests, []);
+    }
+
+    #[test]
     fn the_number_of_a_direct_conversation_is_no_groups() {
         let mut world = World::new();
         world.befriend(ANN, BEN);

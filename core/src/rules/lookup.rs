@@ -316,3 +316,54 @@ const fn limit(limits: &Limits, count: Count) -> (u32, &'static str) {
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::id::Pair;
+    use crate::store::Limits;
+    use crate::time::Timestamp;
+
+    fn view() -> (View, Place, ConversationId) {
+        let mut view = View::new(Timestamp(1), Limits::default());
+        let pair = Pair::new(UserId(1), UserId(2)).unwrap();
+        let (place, id) = (Place::Direct(pair), ConversationId(7));
+        view.pairs.load(pair, Some(id));
+        view.conversations.load(id, Some((place, Seq(3))));
+        (view, place, id)
+    }
+
+    #[test]
+    fn a_conversation_that_is_not_locked_is_unknown() {
+        let (mut view, place, id) = view();
+        assert_eq!(log(&view, place), Err(incomplete(places([place]))));
+        view.loaded.places.insert(place);
+        let last = Seq(3);
+        assert_eq!(log(&view, place), Ok(Some(Log { id, place, last })));
+    }
+
+    #[test]
+    fn the_number_of_a_direct_conversation_names_no_group() {
+        let (mut view, _, id) = view();
+        let group = Place::Group(GroupId(id.0));
+        view.loaded.places.insert(group);
+        assert_eq!(log(&view, group), Ok(None));
+    }
+
+    #[test]
+    fn every_count_that_is_missing_is_asked_for_at_once() {
+        let (mut view, ..) = view();
+        let user = UserId(1);
+        let counts = [
+            Count::Groups(user),
+            Count::Friendships(user),
+            Count::Conversations(user),
+        ];
+        view.counts.insert(Count::Friendships(user), 0);
+        let missing = ReadSet {
+            counts: BTreeSet::from([Count::Groups(user), Count::Conversations(user)]),
+            ..ReadSet::default()
+        };
+        assert_eq!(room(&view, &counts), Err(incomplete(missing)));
+    }
+}

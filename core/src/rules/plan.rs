@@ -130,7 +130,6 @@ fn carry_out(step: Step, view: &mut View, applied: &mut Applied) {
         Step::Conversation(id, place) => {
             view.new_conversations.retain(|new| *new != id);
             view.conversations.put(id, (place, Seq(0)));
-            view.loaded.places.insert(place);
             if let Place::Direct(pair) = place {
                 view.pairs.put(pair, id);
             }

@@ -10,6 +10,7 @@ use crate::rules::digest;
 use crate::rules::fixture::{
     ANN, BEN, CAT, NOBODY, World, Written, direct, entry, friend, give, key, on_self, send,
 };
+use crate::secret::Secret;
 use crate::store::{Applied, Command, Done, Kind, MessageRow};
 use crate::time::Timestamp;
 
@@ -385,6 +386,19 @@ fn a_batch_edits_and_recalls_what_it_sent() {
         Err(ErrorCode::NoSuchMessage),
     ];
     assert_eq!(done, expected);
+}
+
+#[test]
+fn what_a_deleted_account_sent_in_the_batch_is_recalled_already() {
+    let mut world = world();
+    let place = Place::Group(GROUP);
+    let delete = Command::DeleteAccount {
+        user: BEN,
+        verified: Secret::new("ben"),
+    };
+    let outcome = world.transact(&[send(BEN, place, "k", "hi"), delete, recall(ANN, place, 3)]);
+    let unchanged = Applied::unchanged(appended(3, 1000));
+    assert_eq!(outcome.results[2], Ok(unchanged));
 }
 
 #[test]

@@ -294,6 +294,8 @@ fn managers_remove_members_but_not_each_other() {
     world.check_refused(&remove(BEN, ANN), ErrorCode::Forbidden);
     world.check_refused(&remove(BEN, BEN), ErrorCode::Forbidden);
     world.check_refused(&remove(ANN, ANN), ErrorCode::Forbidden);
+    let refused = world.transact(&[remove(ANN, ANN)]).results.remove(0);
+    assert_eq!(refused.unwrap_err().message, "leave the group instead");
     world.check_unchanged(&remove(BEN, DAN), Done::Nothing);
     let says = (Kind::Removed { user: CAT }, Body::Removed { user: CAT });
     let expected = told(&world, Done::Nothing, (5, BEN), says, (CAT, None));
