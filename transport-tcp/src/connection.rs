@@ -169,14 +169,7 @@ impl FrameWriter {
     /// connection and could cost the peer the last frames. Meanwhile and afterwards the reader
     /// reports [`Arrival::End`].
     pub async fn close(self) {
-        let shared = &self.shared;
-        shared.closing.store(true, Ordering::Release);
-        // An error means that the connection is gone already; there is no one to be polite to.
-        if shared.stream.get_ref().shutdown(Shutdown::Write).is_ok() {
-            let _timed_out = future::timeout(LINGER, discard(&shared.stream)).await;
-        }
-        // Wakes a reader that still waits.
-        let _gone = shared.stream.get_ref().shutdown(Shutdown::Both);
+        self.close_within(LINGER).await;
     }
 
     /// Ends the connection at once and drops what the peer has not taken, for a peer that takes
@@ -188,6 +181,17 @@ impl FrameWriter {
         shared.closing.store(true, Ordering::Release);
         // An error of either means that the connection is gone already.
         let _gone = SockRef::from(shared.stream.get_ref()).set_linger(Some(Duration::ZERO));
+        let _gone = shared.stream.get_ref().shutdown(Shutdown::Both);
+    }
+
+    async fn close_within(self, linger: Duration) {
+        let shared = &self.shared;
+        shared.closing.store(true, Ordering::Release);
+        // An error means that the connection is gone already; there is no one to be polite to.
+        if shared.stream.get_ref().shutdown(Shutdown::Write).is_ok() {
+            let _timed_out = future::timeout(linger, discard(&shared.stream)).await;
+        }
+        // Wakes a reader that still waits.
         let _gone = shared.stream.get_ref().shutdown(Shutdown::Both);
     }
 }
@@ -220,4 +224,44 @@ fn is_passing(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use async_std::io::{ReadExt, WriteExt};
+    use async_std::net::TcpStream;
+    use async_std::task;
+
+    use super::{Arrival, Duration, Shutdown, future};
+    use crate::{Listener, ListenerOptions};
+
+    const FOREVER: Duration = Duration::from_secs(60);
+
+    #[async_std::test]
+    async fn who_sends_too_much_reads_why_and_is_not_cut_off() {
+        let listener = Listener::bind("127.0.0.1:0", ListenerOptions::default()).await;
+        let listener = listener.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr()).await.unwrap();
+        let (mut reader, mut writer) = listener.accept().await.split();
+        let client = task::spawn(async move {
+            peer.write_all(b"ok\n").await.unwrap();
+            peer.write_all(&vec![b'x'; 200_000]).await.unwrap();
+            let mut answer = Vec::new();
+            peer.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(answer, b"too large\n");
+            // The other side takes what it no longer wants, until it is told that there is no more.
+            for _ in 0..100 {
+                peer.write_all(b"more\n").await.unwrap();
+            }
+            peer.shutdown(Shutdown::Write).unwrap();
+        });
+
+        let mut frames = 0;
+        while reader.read(|_| frames += 1).await.unwrap() != Arrival::TooLarge {}
+        assert_eq!(frames, 1);
+        drop(reader);
+        assert_eq!(writer.write_some(b"too large\n").await.unwrap(), 10);
+        writer.close_within(FOREVER).await;
+        future::timeout(FOREVER, client).await.unwrap();
+    }
 }

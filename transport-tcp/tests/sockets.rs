@@ -114,25 +114,6 @@ async fn megabytes_without_a_line_end_are_not_taken_in() {
 }
 
 #[async_std::test]
-async fn who_sends_too_much_still_reads_why() {
-    let listener = listen(ListenerOptions::default()).await;
-    let (mut peer, mut reader, mut writer) = pair(&listener).await;
-    let client = task::spawn(async move {
-        peer.write_all(b"ok\n").await?;
-        peer.write_all(&vec![b'x'; 200_000]).await?;
-        rest_of(&mut peer).await
-    });
-    assert_eq!(read_to_too_large(&mut reader).await, 1);
-    write_all(&mut writer, b"too large\n").await;
-    within(writer.close()).await;
-    assert_eq!(within(client).await.unwrap(), b"too large\n");
-    assert_eq!(
-        within(reader.read(|_| panic!("a frame"))).await.unwrap(),
-        Arrival::TooLarge
-    );
-}
-
-#[async_std::test]
 async fn closing_ends_a_reader_that_waits_for_a_silent_peer() {
     let listener = listen(ListenerOptions::default()).await;
     let (_peer, mut reader, writer) = pair(&listener).await;
