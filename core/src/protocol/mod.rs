@@ -4,8 +4,14 @@
 //! JSON needs [`decode`] and [`encode`] (a server's side) or [`client`] (a client's side).
 //! `core/PROTOCOL.md` describes the same for authors of clients.
 
+pub mod client;
+pub mod decode;
+pub mod encode;
 pub mod error;
 pub mod event;
+mod json;
+pub mod lists;
+pub mod meta;
 pub mod reply;
 pub mod request;
 

@@ -7,6 +7,9 @@ use smol_str::SmolStr;
 use crate::id::{ConversationRef, GroupId, RequestId, Seq, UserId};
 use crate::log::{GroupChange, JoinPolicy, Role};
 use crate::name::{Key, Name};
+use crate::protocol::reply::Keep;
+#[cfg(doc)]
+use crate::protocol::reply::Reply;
 use crate::secret::Secret;
 
 /// A request with the number that its reply will carry.
@@ -300,7 +303,92 @@ pub enum Anchor {
     Before(Seq),
 }
 
+/// What a request's `ok` looks like: replies do not say it themselves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReplyKind {
+    /// [`Reply::Done`].
+    Done,
+    /// [`Reply::Registered`].
+    Registered,
+    /// [`Reply::Session`].
+    Session,
+    /// [`Reply::Token`].
+    Token,
+    /// [`Reply::Pong`].
+    Pong,
+    /// [`Reply::User`].
+    User,
+    /// [`Reply::FriendRequested`].
+    FriendRequested,
+    /// [`Reply::FriendState`].
+    FriendState,
+    /// [`Reply::Friends`].
+    Friends,
+    /// [`Reply::GroupCreated`].
+    GroupCreated,
+    /// [`Reply::GroupJoined`].
+    GroupJoined,
+    /// [`Reply::Group`].
+    Group,
+    /// [`Reply::Members`].
+    Members,
+    /// [`Reply::Requests`].
+    Requests,
+    /// [`Reply::Groups`].
+    Groups,
+    /// [`Reply::Conversations`].
+    Conversations,
+    /// [`Reply::Appended`].
+    Appended,
+    /// [`Reply::History`].
+    History(
+        /// The end that was asked for.
+        Keep,
+    ),
+}
+
 impl Request {
+    /// Returns what kind of reply answers this request, if not an error.
+    #[must_use]
+    pub const fn reply_kind(&self) -> ReplyKind {
+        match self {
+            Self::Register { .. } => ReplyKind::Registered,
+            Self::Login { .. } | Self::Resume { .. } => ReplyKind::Session,
+            Self::Password { .. } => ReplyKind::Token,
+            Self::Ping => ReplyKind::Pong,
+            Self::User { .. } => ReplyKind::User,
+            Self::FriendRequest { .. } => ReplyKind::FriendRequested,
+            Self::Friend { .. } => ReplyKind::FriendState,
+            Self::Friends { .. } => ReplyKind::Friends,
+            Self::GroupCreate { .. } => ReplyKind::GroupCreated,
+            Self::GroupSelf {
+                action: GroupSelfAction::Join,
+                ..
+            } => ReplyKind::GroupJoined,
+            Self::Group { .. } => ReplyKind::Group,
+            Self::GroupMembers { .. } => ReplyKind::Members,
+            Self::GroupRequests { .. } => ReplyKind::Requests,
+            Self::Groups { .. } => ReplyKind::Groups,
+            Self::Conversations { .. } => ReplyKind::Conversations,
+            Self::Send { .. } | Self::Edit { .. } | Self::Recall { .. } => ReplyKind::Appended,
+            Self::History { anchor, .. } => ReplyKind::History(match anchor {
+                Anchor::After(_) => Keep::First,
+                Anchor::Newest | Anchor::Before(_) => Keep::Last,
+            }),
+            Self::Logout
+            | Self::DeleteAccount { .. }
+            | Self::GroupSelf {
+                action: GroupSelfAction::Leave | GroupSelfAction::Disband,
+                ..
+            }
+            | Self::GroupOther { .. }
+            | Self::GroupRole { .. }
+            | Self::GroupUpdate { .. }
+            | Self::Ack { .. }
+            | Self::Typing { .. } => ReplyKind::Done,
+        }
+    }
+
     /// Returns the request's `op` on the wire.
     #[must_use]
     pub const fn op(&self) -> &'static str {

@@ -3,8 +3,10 @@
 //! Public behind the feature `sim`, so that embedders can test their own front-ends and stores
 //! with it.
 
+pub mod frames;
 pub mod loopback;
 pub mod memory;
+pub mod ops;
 pub mod store_contract;
 
 pub use loopback::{Loopback, Sent};
