@@ -101,6 +101,7 @@ fn transcripts() -> Vec<Transcript> {
         }
     }
     assert!(!inside, "the last block does not end");
+    assert!(found.len() > 20, "only {} transcripts were found", found.len());
     found
 }
 

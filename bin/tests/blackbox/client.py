@@ -53,7 +53,7 @@ class Client:
     def send_line(self, text):
         self.send_bytes(text.encode() + b"\n")
 
-    def ask(self, op, **fields):
+    def ask(self, op, /, **fields):
         """Sends a request and returns its id without waiting. `in_` stands for `in`."""
         self.last_id += 1
         self.send_line(frame(self.last_id, op, **fields))
@@ -95,25 +95,25 @@ class Client:
             raise Refused(reply["error"])
         return reply["ok"]
 
-    def ok(self, op, **fields):
+    def ok(self, op, /, **fields):
         return self.result(self.ask(op, **fields))
 
-    def fails(self, code, op, **fields):
+    def fails(self, code, op, /, **fields):
         try:
             done = self.ok(op, **fields)
         except Refused as refused:
-            assert refused.code == code, f"{op} {fields}: {refused} instead of {code}"
+            assert refused.code == code, f"{op} {str(fields)[:200]}: {refused} instead of {code}"
         else:
-            raise AssertionError(f"{op} {fields}: {done} instead of {code}")
+            raise AssertionError(f"{op} {str(fields)[:200]}: {done} instead of {code}")
 
-    def event(self, name, **fields):
-        """Takes the first event of that name and with these fields out of the queue."""
+    def event(self, event_name, /, **fields):
+        """Takes the first event so named and with these fields out of the queue."""
         wanted = {key.rstrip("_"): value for key, value in fields.items()}
         looked = 0
         while True:
             for index in range(looked, len(self.events)):
                 event = self.events[index]
-                if event["event"] == name and all(event.get(k) == v for k, v in wanted.items()):
+                if event["event"] == event_name and all(event.get(k) == v for k, v in wanted.items()):
                     return self.events.pop(index)
             looked = len(self.events)
             self.receive()
@@ -149,7 +149,7 @@ class Client:
         self.close()
 
 
-def frame(request_id, op, **fields):
+def frame(request_id, op, /, **fields):
     request = {"id": request_id, "op": op}
     request.update({key.rstrip("_"): value for key, value in fields.items()})
     return json.dumps(request, ensure_ascii=request_id % 2 == 0)
