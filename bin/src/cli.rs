@@ -1,0 +1,78 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::chat;
+
+const SERVE_EXAMPLES: &str = "\
+Examples:
+  parlor serve
+      Listens on 127.0.0.1:6000 and keeps everything in ./parlor.db.
+  parlor serve --listen 0.0.0.0:6000 --store sqlite:/var/lib/parlor/parlor.db
+      Serves the whole network from a file of your choice.
+  parlor serve --config /etc/parlor.toml
+      Takes everything from a file; flags beat the environment, which beats the file.
+
+It prints one line when it is ready. SIGTERM and SIGINT let it finish what is under way, tell its
+clients, and exit 0 within 30 seconds; a second one ends it at once (130 or 143). It exits 1 when it
+cannot start or breaks, 2 when it was called wrongly.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  parlor check-config --config /etc/parlor.toml
+      Prints every setting as `parlor serve` would use it, secrets left out, or what is wrong.
+  parlor check-config
+      Prints the defaults, as a file to begin with.";
+
+const EXAMPLES: &str = "\
+Examples:
+  parlor serve                               starts a server with everything at its default
+  parlor chat --name ada                     chats on the server on this machine
+  parlor check-config --config parlor.toml   shows what a configuration comes to";
+
+/// A chat server, and a client for the terminal.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the server.
+    #[command(after_help = SERVE_EXAMPLES)]
+    Serve(ServeArguments),
+    /// Chats in the terminal.
+    Chat(chat::Arguments),
+    /// Prints the effective configuration, or what is wrong with it.
+    #[command(after_help = CHECK_EXAMPLES)]
+    CheckConfig(ServeArguments),
+}
+
+/// Where to find the settings, and those that have flags.
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// The configuration file (TOML).
+    #[arg(long, value_name = "FILE", env = "PARLOR_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Where to listen: host:port; port 0 takes any that is free. [default: 127.0.0.1:6000]
+    #[arg(long, value_name = "ADDR", env = "PARLOR_LISTEN")]
+    pub(crate) listen: Option<String>,
+
+    /// Where to keep everything: sqlite:FILE. [default: sqlite:parlor.db]
+    #[arg(long, value_name = "URL", env = "PARLOR_STORE", hide_env_values = true)]
+    pub(crate) store: Option<String>,
+
+    /// The Redis that connects the nodes of a cluster: redis://host:port. [default: none]
+    #[arg(long, value_name = "URL", env = "PARLOR_RELAY", hide_env_values = true)]
+    pub(crate) relay: Option<String>,
+
+    /// What to log, on stderr: error, warn, info, debug, trace, or parts of it by name, such as
+    /// info,parlor=debug. [default: info]
+    #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG")]
+    pub(crate) log: Option<String>,
+}

@@ -1,0 +1,349 @@
+//! The settings of a server: flags beat the environment, which beats the file, which beats the
+//! defaults.
+
+mod file;
+mod print;
+
+use std::path::{Path, PathBuf};
+
+use parlor_core::engine::{Config, Registration};
+use parlor_core::secret::Secret;
+use parlor_core::store::Limits;
+use thiserror::Error;
+
+use crate::cli::ServeArguments;
+use file::File;
+
+/// The variable that holds the secret. There is no flag for it: other users see command lines.
+const SECRET_VARIABLE: &str = "PARLOR_SECRET";
+
+/// The fewest bytes of a secret.
+const SECRET_BYTES: usize = 32;
+
+/// Everything that a server is told.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Where to listen, `host:port`.
+    pub(crate) listen: String,
+    /// The URL of the store.
+    pub(crate) store: String,
+    /// The URL of the relay.
+    pub(crate) relay: Option<String>,
+    /// The cluster's secret; a single node without one takes that of its store.
+    pub(crate) secret: Option<Secret>,
+    /// What to log.
+    pub(crate) log: String,
+    /// What passwords cost.
+    pub(crate) password: Password,
+    /// The limits that the store keeps.
+    pub(crate) limits: Limits,
+    /// The engine's settings; its secret is set when the server starts.
+    engine: Config,
+}
+
+/// What hashing a password costs (argon2id, RFC 9106).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Password {
+    /// Memory in KiB.
+    pub(crate) memory_kib: u32,
+    /// Passes over it.
+    pub(crate) iterations: u32,
+}
+
+/// What is wrong with the settings; one line that says what to do.
+#[derive(Debug, Error)]
+pub(crate) enum ConfigError {
+    #[error("cannot read the configuration file {}: {error}", path.display())]
+    Unreadable {
+        path: PathBuf,
+        error: std::io::Error,
+    },
+    #[error("{}:{line}: {message}", path.display())]
+    Malformed {
+        path: PathBuf,
+        line: usize,
+        message: String,
+    },
+    #[error("`{key}` must be {rule}")]
+    OutOfRange {
+        key: &'static str,
+        rule: &'static str,
+    },
+    #[error(
+        "the secret has {0} bytes and needs at least {SECRET_BYTES}; `openssl rand -hex 32` makes one"
+    )]
+    ShortSecret(usize),
+    #[error("{SECRET_VARIABLE} is not UTF-8; `openssl rand -hex 32` makes a secret that is")]
+    SecretEncoding,
+    #[error(
+        "a node with a relay needs the cluster's secret: set `secret` in the file, or {SECRET_VARIABLE}, to the same on every node; `openssl rand -hex 32` makes one"
+    )]
+    RelayWithoutSecret,
+}
+
+/// Finds out the settings.
+///
+/// # Errors
+/// Says what is wrong with them.
+pub(crate) fn load(arguments: &ServeArguments) -> Result<Settings, ConfigError> {
+    let secret = match std::env::var(SECRET_VARIABLE) {
+        Ok(secret) => given(Some(secret)),
+        Err(std::env::VarError::NotPresent) => None,
+        Err(std::env::VarError::NotUnicode(_)) => return Err(ConfigError::SecretEncoding),
+    };
+    let file = match &arguments.config {
+        Some(path) => read(path)?,
+        None => File::default(),
+    };
+    let mut settings = Settings::default();
+    file.apply(&mut settings)?;
+    let from_outside = |value: &Option<String>| given(value.clone());
+    if let Some(listen) = from_outside(&arguments.listen) {
+        settings.listen = listen;
+    }
+    if let Some(store) = from_outside(&arguments.store) {
+        settings.store = store;
+    }
+    if let Some(log) = from_outside(&arguments.log) {
+        settings.log = log;
+    }
+    settings.relay = from_outside(&arguments.relay).or(settings.relay);
+    settings.secret = secret.map(Secret::new).or(settings.secret);
+    settings.check()?;
+    Ok(settings)
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            listen: "127.0.0.1:6000".to_owned(),
+            store: "sqlite:parlor.db".to_owned(),
+            relay: None,
+            secret: None,
+            log: "info".to_owned(),
+            password: Password::default(),
+            limits: Limits::default(),
+            engine: Config::new(Secret::new("")),
+        }
+    }
+}
+
+impl Default for Password {
+    /// The first choice of OWASP's password storage cheat sheet: 19 MiB and two passes.
+    fn default() -> Self {
+        Self {
+            memory_kib: 19 * 1024,
+            iterations: 2,
+        }
+    }
+}
+
+impl Settings {
+    /// Returns the engine's configuration.
+    pub(crate) fn engine(&self, secret: Secret, seed: u64) -> Config {
+        Config {
+            secret,
+            seed,
+            clustered: self.relay.is_some(),
+            ..self.engine.clone()
+        }
+    }
+
+    /// Returns the store's URL without its password.
+    pub(crate) fn store_without_password(&self) -> String {
+        without_password(&self.store)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let codes = match &self.engine.registration {
+            Registration::Invite(codes) => codes.as_slice(),
+            Registration::Open | Registration::Closed => &[],
+        };
+        if codes.iter().any(|code| code.expose().is_empty()) {
+            return Err(ConfigError::OutOfRange {
+                key: "registration",
+                rule: "\"open\", \"closed\", or a list of invitation codes, none of them empty",
+            });
+        }
+        match &self.secret {
+            Some(secret) if secret.expose().len() < SECRET_BYTES => {
+                Err(ConfigError::ShortSecret(secret.expose().len()))
+            }
+            None if self.relay.is_some() => Err(ConfigError::RelayWithoutSecret),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<File, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+        path: path.to_owned(),
+        error,
+    })?;
+    File::parse(&text).map_err(|(line, message)| ConfigError::Malformed {
+        path: path.to_owned(),
+        line,
+        message,
+    })
+}
+
+/// Takes a setting from the environment or a flag; an empty one counts as not given.
+fn given(value: Option<String>) -> Option<String> {
+    value.filter(|value| !value.is_empty())
+}
+
+/// Returns a URL without the password in it.
+pub(crate) fn without_password(url: &str) -> String {
+    let hidden = || {
+        let (scheme, rest) = url.split_once("://")?;
+        let (user_info, host) = rest.rsplit_once('@')?;
+        let (user, _) = user_info.split_once(':')?;
+        Some(format!("{scheme}://{user}:***@{host}"))
+    };
+    hidden().unwrap_or_else(|| url.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ConfigError, File, Settings, without_password};
+
+    fn settings(text: &str) -> Result<Settings, String> {
+        let mut settings = Settings::default();
+        let file = File::parse(text).map_err(|(line, message)| format!("{line}: {message}"))?;
+        let applied = file.apply(&mut settings).and_then(|()| settings.check());
+        applied.map_err(|error: ConfigError| error.to_string())?;
+        Ok(settings)
+    }
+
+    #[test]
+    fn every_key_has_its_effect() {
+        let settings = settings(
+            r#"
+                listen = "[::1]:7000"
+                store = "sqlite:/tmp/x.db"
+                secret = "0123456789abcdef0123456789abcdef"
+                log = "debug"
+                registration = ["come", "in"]
+                [limits]
+                rates = false
+                connections = 10
+                pipeline = 11
+                store_requests = 12
+                outgoing_kib = 64
+                sessions = 2
+                friends = 3
+                groups = 4
+                conversations = 5
+                members = 6
+                invitations = 7
+                join_requests = 8
+                [timeouts]
+                idle_seconds = 91
+                login_seconds = 61
+                write_seconds = 31
+                drain_seconds = 5
+                session_days = 1
+                edit_hours = 2
+                [password]
+                memory_kib = 8
+                iterations = 1
+            "#,
+        )
+        .unwrap();
+        let printed = settings.to_string();
+        for line in [
+            r#"listen = "[::1]:7000""#,
+            r#"store = "sqlite:/tmp/x.db""#,
+            "# secret: set",
+            r#"log = "debug""#,
+            "# registration: 2 invitation codes",
+            "rates = false",
+            "connections = 10",
+            "pipeline = 11",
+            "store_requests = 12",
+            "outgoing_kib = 64",
+            "sessions = 2",
+            "friends = 3",
+            "groups = 4",
+            "conversations = 5",
+            "members = 6",
+            "invitations = 7",
+            "join_requests = 8",
+            "idle_seconds = 91",
+            "login_seconds = 61",
+            "write_seconds = 31",
+            "drain_seconds = 5",
+            "session_days = 1",
+            "edit_hours = 2",
+            "memory_kib = 8",
+            "iterations = 1",
+        ] {
+            assert!(printed.lines().any(|it| it == line), "{line}\n{printed}");
+        }
+        assert!(!printed.contains("0123456789"), "{printed}");
+        assert!(!printed.contains("come"), "{printed}");
+    }
+
+    #[test]
+    fn what_is_printed_reads_back_as_the_same() {
+        let printed = Settings::default().to_string();
+        assert_eq!(settings(&printed).unwrap().to_string(), printed);
+    }
+
+    #[test]
+    fn rates_are_set_one_by_one() {
+        let settings = settings("[rates]\nsends = { burst = 7, per_second = 8 }").unwrap();
+        let printed = settings.to_string();
+        assert!(
+            printed.contains("sends = { burst = 7, per_second = 8 }"),
+            "{printed}"
+        );
+        assert!(
+            printed.contains("logins = { burst = 10, per_second = 1 }"),
+            "{printed}"
+        );
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_line() {
+        let error = settings("listen = \"a:1\"\n\nlisten_on = 5").unwrap_err();
+        assert!(error.starts_with("3: unknown field `listen_on`"), "{error}");
+        let error = settings("[limits]\nfriend = 5").unwrap_err();
+        assert!(error.starts_with("2: unknown field `friend`"), "{error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        for (text, key) in [
+            ("[limits]\nconnections = 0", "connections"),
+            ("[limits]\noutgoing_kib = 0", "outgoing_kib"),
+            ("[timeouts]\ndrain_seconds = 30", "drain_seconds"),
+            ("[rates]\nlogins = { burst = 0, per_second = 1 }", "logins"),
+            ("registration = [\"\"]", "registration"),
+            ("secret = \"short\"", "secret"),
+        ] {
+            let error = settings(text).unwrap_err();
+            assert!(error.contains(key), "{error}");
+        }
+        let error = settings("registration = \"maybe\"").unwrap_err();
+        assert!(error.contains("closed"), "{error}");
+    }
+
+    #[test]
+    fn a_relay_needs_a_secret() {
+        let error = settings("relay = \"redis://localhost\"").unwrap_err();
+        assert!(error.contains("PARLOR_SECRET"), "{error}");
+    }
+
+    #[test]
+    fn passwords_in_urls_are_hidden() {
+        for (url, shown) in [
+            ("sqlite:parlor.db", "sqlite:parlor.db"),
+            ("mysql://u:p@ss@host/db", "mysql://u:***@host/db"),
+            ("mysql://u@host/db", "mysql://u@host/db"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
+    }
+}

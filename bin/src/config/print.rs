@@ -1,0 +1,95 @@
+//! The effective settings, as a file that says the same.
+
+use std::fmt;
+use std::time::Duration;
+
+use parlor_core::engine::{Rate, Registration};
+
+use super::{Settings, without_password};
+
+impl fmt::Display for Settings {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(out, "listen = {}", quoted(&self.listen))?;
+        writeln!(out, "store = {}", quoted(&self.store_without_password()))?;
+        match &self.relay {
+            Some(relay) => writeln!(out, "relay = {}", quoted(&without_password(relay)))?,
+            None => writeln!(out, "# relay: none, this node is alone")?,
+        }
+        match self.secret {
+            Some(_) => writeln!(out, "# secret: set")?,
+            None => writeln!(out, "# secret: not set, the store's own is used")?,
+        }
+        writeln!(out, "log = {}", quoted(&self.log))?;
+        match &self.engine.registration {
+            Registration::Open => writeln!(out, "registration = \"open\"")?,
+            Registration::Closed => writeln!(out, "registration = \"closed\"")?,
+            Registration::Invite(codes) => {
+                writeln!(out, "# registration: {} invitation codes", codes.len())?;
+            }
+        }
+        self.limits(out)?;
+        self.timeouts(out)?;
+        self.rates(out)?;
+        writeln!(out, "\n[password]")?;
+        writeln!(out, "memory_kib = {}", self.password.memory_kib)?;
+        writeln!(out, "iterations = {}", self.password.iterations)
+    }
+}
+
+impl Settings {
+    fn limits(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (engine, limits) = (&self.engine, &self.limits);
+        writeln!(out, "\n[limits]")?;
+        writeln!(out, "rates = {}", engine.rates.is_some())?;
+        writeln!(out, "connections = {}", engine.connections)?;
+        writeln!(out, "pipeline = {}", engine.pipeline)?;
+        writeln!(out, "store_requests = {}", engine.store_requests)?;
+        writeln!(out, "outgoing_kib = {}", engine.outgoing / 1024)?;
+        writeln!(out, "sessions = {}", limits.sessions)?;
+        writeln!(out, "friends = {}", limits.friends)?;
+        writeln!(out, "groups = {}", limits.groups)?;
+        writeln!(out, "conversations = {}", limits.conversations)?;
+        writeln!(out, "members = {}", limits.members)?;
+        writeln!(out, "invitations = {}", limits.invitations)?;
+        writeln!(out, "join_requests = {}", limits.join_requests)
+    }
+
+    fn timeouts(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (engine, limits) = (&self.engine, &self.limits);
+        let hours = |time: Duration| time.as_secs() / 3600;
+        writeln!(out, "\n[timeouts]")?;
+        writeln!(out, "idle_seconds = {}", engine.idle.as_secs())?;
+        writeln!(out, "login_seconds = {}", engine.login_timeout.as_secs())?;
+        writeln!(out, "write_seconds = {}", engine.write_timeout.as_secs())?;
+        writeln!(out, "drain_seconds = {}", engine.drain.as_secs())?;
+        writeln!(
+            out,
+            "session_days = {}",
+            hours(limits.session_lifetime) / 24
+        )?;
+        writeln!(out, "edit_hours = {}", hours(limits.edit_window))
+    }
+
+    fn rates(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(rates) = &self.engine.rates else {
+            return Ok(());
+        };
+        writeln!(out, "\n[rates]")?;
+        for (name, Rate { burst, per_second }) in [
+            ("requests", rates.requests),
+            ("logins", rates.logins),
+            ("sends", rates.sends),
+        ] {
+            writeln!(
+                out,
+                "{name} = {{ burst = {burst}, per_second = {per_second} }}"
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns a TOML string.
+fn quoted(text: &str) -> toml::Value {
+    toml::Value::String(text.to_owned())
+}

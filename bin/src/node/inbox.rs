@@ -1,0 +1,187 @@
+//! The ways into the engine's task.
+//!
+//! There are two channels. What connections bring goes through a bounded one, and whoever sends
+//! waits while it is full: that is how an engine with too much to do slows its clients down. What
+//! the engine has asked for (answers of the store and of the relay) and the few words of the
+//! operator go through one without a bound in its type: the engine limits how many questions are
+//! under way (`Config::store_requests`, `Config::fetches`), each has one answer, and an answer must never
+//! wait behind the requests that wait for it.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use async_channel::{Receiver, Sender};
+use futures::lock::Mutex;
+use parlor_core::engine::Input;
+use parlor_core::id::{ConnectionId, RequestId, StoreToken, SubscriptionToken, UserId};
+use parlor_core::protocol::{Request, RequestError};
+use parlor_core::relay::RelayMessage;
+use parlor_core::store::StoreResult;
+
+use super::mailbox::Mailbox;
+
+/// How many things from connections wait for the engine at most.
+const CAPACITY: usize = 4096;
+
+/// A request, or what is wrong with it, and the number that its reply will carry.
+pub(crate) type Asked = (Option<RequestId>, Result<Request, RequestError>);
+
+/// Something for the engine's task.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// A connection begins.
+    Connected {
+        connection: ConnectionId,
+        address: Option<IpAddr>,
+        mailbox: Arc<Mailbox>,
+    },
+    /// Requests that came together.
+    Requests {
+        connection: ConnectionId,
+        batch: Vec<Asked>,
+    },
+    /// Completions of store requests.
+    Stored(Vec<(StoreToken, StoreResult)>),
+    /// Anything that the engine takes as it is.
+    Input(Input),
+    /// The node is to end at once.
+    Stop,
+}
+
+/// The node has ended, or is about to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the node has ended")]
+pub struct Ended;
+
+/// Where connections come in.
+#[derive(Clone, Debug)]
+pub(crate) struct Door {
+    mail: Sender<Mail>,
+    answers: Sender<Mail>,
+    /// The last number given out; held until the connection is announced, since the engine wants
+    /// the numbers in order.
+    last: Arc<Mutex<u64>>,
+}
+
+/// Where answers come in.
+///
+/// A store and a relay get a clone of it before they are opened. It never blocks, so it may be used
+/// from any thread, async or not.
+#[derive(Clone, Debug)]
+pub struct Sink {
+    door: Door,
+}
+
+/// The ends that the engine's task reads.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    pub(crate) mail: Receiver<Mail>,
+    pub(crate) answers: Receiver<Mail>,
+}
+
+/// Makes the channels of one node.
+pub(crate) fn open() -> (Door, Sink, Inbox) {
+    let (mail_in, mail) = async_channel::bounded(CAPACITY);
+    let (answers_in, answers) = async_channel::unbounded();
+    let door = Door {
+        mail: mail_in,
+        answers: answers_in,
+        last: Arc::new(Mutex::new(0)),
+    };
+    let sink = Sink { door: door.clone() };
+    (door, sink, Inbox { mail, answers })
+}
+
+impl Inbox {
+    /// Takes nothing more, and lets connections go that nobody has heard of yet.
+    pub(crate) fn close(&self) {
+        self.mail.close();
+        self.answers.close();
+        while let Ok(mail) = self.mail.try_recv() {
+            if let Mail::Connected { mailbox, .. } = mail {
+                mailbox.shut();
+            }
+        }
+    }
+}
+
+impl Door {
+    /// Announces a connection.
+    pub(crate) async fn connect(
+        &self,
+        address: Option<IpAddr>,
+    ) -> Result<(ConnectionId, Arc<Mailbox>), Ended> {
+        let mut last = self.last.lock().await;
+        *last += 1;
+        let connection = ConnectionId(*last);
+        let mailbox = Arc::new(Mailbox::default());
+        self.send(Mail::Connected {
+            connection,
+            address,
+            mailbox: Arc::clone(&mailbox),
+        })
+        .await?;
+        Ok((connection, mailbox))
+    }
+
+    /// Waits for room and hands something over.
+    pub(crate) async fn send(&self, mail: Mail) -> Result<(), Ended> {
+        self.mail.send(mail).await.map_err(|_| Ended)
+    }
+
+    /// Waits for room and hands an input over.
+    pub(crate) async fn input(&self, input: Input) -> Result<(), Ended> {
+        self.send(Mail::Input(input)).await
+    }
+
+    /// Hands over, without waiting, something of which the engine bounds the number.
+    pub(crate) fn answer(&self, mail: Mail) {
+        // Fails when the node has ended, and then nobody waits for it.
+        let _ended = self.answers.try_send(mail);
+    }
+}
+
+impl Sink {
+    /// Answers store requests; exactly one answer for each.
+    pub fn stored(&self, answers: Vec<(StoreToken, StoreResult)>) {
+        self.door.answer(Mail::Stored(answers));
+    }
+
+    /// Confirms every channel of a subscription.
+    pub fn subscribed(&self, token: SubscriptionToken) {
+        self.door.answer(Mail::Input(Input::Subscribed { token }));
+    }
+
+    /// Answers who is online; exactly one answer for each question.
+    pub fn presence(&self, token: StoreToken, online: Option<Vec<UserId>>) {
+        self.door
+            .answer(Mail::Input(Input::Presence { token, online }));
+    }
+
+    /// Says that the relay is back, and every channel is subscribed again.
+    pub fn relay_up(&self) {
+        self.door.answer(Mail::Input(Input::RelayUp));
+    }
+
+    /// Says that the relay is away.
+    pub fn relay_lost(&self) {
+        self.door.answer(Mail::Input(Input::RelayLost));
+    }
+
+    /// Hands over what another node told, and waits while the engine has too much to do. A relay
+    /// that would rather not wait may drop the future: its messages are hints.
+    pub async fn relayed(&self, message: RelayMessage) {
+        // The node has ended where this fails: nobody is left to be told.
+        let _ended = self.door.input(Input::Relayed { message }).await;
+    }
+
+    /// Asks the engine to drain.
+    pub(crate) fn drain(&self) {
+        self.door.answer(Mail::Input(Input::Drain));
+    }
+
+    /// Ends the engine's task.
+    pub(crate) fn stop(&self) {
+        self.door.answer(Mail::Stop);
+    }
+}

@@ -1,0 +1,371 @@
+//! What the engine has for one connection, and how the connection's tasks wait for it.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use futures::future::poll_fn;
+use parlor_core::id::RequestId;
+use parlor_core::protocol::{Event, Reply, RequestError};
+
+/// How long a closing connection may take to accept what is queued for it.
+pub(crate) const FLUSH: Duration = Duration::from_secs(2);
+
+/// Something that a connection is to be sent.
+#[derive(Debug)]
+pub(crate) enum Outgoing {
+    /// The answer to a request.
+    Reply {
+        id: Option<RequestId>,
+        result: Result<Reply, RequestError>,
+        weight: u32,
+    },
+    /// An event.
+    Event { event: Arc<Shared>, weight: u32 },
+}
+
+/// An event for any number of connections, encoded at most once.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    event: Event,
+    json: OnceLock<Box<[u8]>>,
+}
+
+impl Shared {
+    /// Wraps an event that nobody has encoded yet.
+    pub(crate) fn new(event: Event) -> Self {
+        Self {
+            event,
+            json: OnceLock::new(),
+        }
+    }
+
+    /// Returns the event, for a connection that takes no JSON.
+    pub(crate) fn typed(this: Arc<Self>) -> Event {
+        Arc::try_unwrap(this).map_or_else(|this| this.event.clone(), |this| this.event)
+    }
+
+    /// Returns the event's JSON; whoever asks first encodes it.
+    pub(crate) fn json(&self) -> &[u8] {
+        self.json.get_or_init(|| {
+            let mut out = Vec::new();
+            parlor_core::protocol::encode::event(&self.event, &mut out);
+            out.into_boxed_slice()
+        })
+    }
+}
+
+/// The queue of one connection.
+///
+/// It is bounded by the engine: events cost credit, and a connection whose replies pile up is not
+/// read. Nothing is allocated while it is empty.
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    queue: Vec<Outgoing>,
+    phase: Phase,
+    /// The engine wants no more requests for now.
+    paused: bool,
+    /// A batch of requests is with the engine.
+    handling: bool,
+    /// The engine's task will wake the writer at the end of its turn.
+    touched: bool,
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    guard: Option<Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Phase {
+    #[default]
+    Open,
+    /// What is queued may still be written, until then.
+    Closing(Instant),
+    /// Nothing is written any more.
+    Closed,
+}
+
+impl Mailbox {
+    /// Queues something; tells whether this is the first since the last [`Mailbox::wake_writer`].
+    pub(crate) fn push(&self, outgoing: Outgoing) -> bool {
+        let mut state = self.lock();
+        if state.phase == Phase::Open {
+            state.queue.push(outgoing);
+        }
+        !std::mem::replace(&mut state.touched, true)
+    }
+
+    /// Wakes the writer.
+    pub(crate) fn wake_writer(&self) {
+        let mut state = self.lock();
+        state.touched = false;
+        let waker = state.writer.take();
+        drop(state);
+        wake(waker);
+    }
+
+    /// Stops or starts the taking of requests.
+    pub(crate) fn pause(&self, paused: bool) {
+        let mut state = self.lock();
+        state.paused = paused;
+        let waker = (!paused).then(|| state.reader.take()).flatten();
+        drop(state);
+        wake(waker);
+    }
+
+    /// Says that a batch of requests goes to the engine.
+    pub(crate) fn begin_batch(&self) {
+        self.lock().handling = true;
+    }
+
+    /// Says that the engine is through with the batch, and what it made of it has been done.
+    pub(crate) fn end_batch(&self) {
+        let mut state = self.lock();
+        state.handling = false;
+        let waker = state.reader.take();
+        drop(state);
+        wake(waker);
+    }
+
+    /// Lets the writer empty the queue within [`FLUSH`], and the reader stop.
+    pub(crate) fn close(&self) {
+        self.enter(Phase::Closing(Instant::now() + FLUSH));
+    }
+
+    /// Drops what is queued and stops both.
+    pub(crate) fn shut(&self) {
+        self.enter(Phase::Closed);
+    }
+
+    /// Waits until a batch of requests may be handed over; false when the connection is closing.
+    pub(crate) async fn ready_for_batch(&self) -> bool {
+        poll_fn(|context| self.poll_ready(context)).await
+    }
+
+    /// Polls what [`Mailbox::ready_for_batch`] awaits.
+    pub(crate) fn poll_ready(&self, context: &Context<'_>) -> Poll<bool> {
+        let mut state = self.lock();
+        if state.phase != Phase::Open {
+            return Poll::Ready(false);
+        }
+        if !state.paused && !state.handling {
+            return Poll::Ready(true);
+        }
+        remember(&mut state.reader, context);
+        Poll::Pending
+    }
+
+    /// Polls, as the writer, whether there is something to take.
+    pub(crate) fn poll_filled(&self, context: &Context<'_>) -> Poll<()> {
+        let mut state = self.lock();
+        if !state.queue.is_empty() {
+            return Poll::Ready(());
+        }
+        remember(&mut state.writer, context);
+        Poll::Pending
+    }
+
+    /// Waits, as the reader, until the connection is closing.
+    pub(crate) async fn ended(&self) {
+        poll_fn(|context| {
+            let mut state = self.lock();
+            if state.phase != Phase::Open {
+                return Poll::Ready(());
+            }
+            remember(&mut state.reader, context);
+            Poll::Pending
+        })
+        .await;
+    }
+
+    /// Waits, as the writer, for something to write; `None` when there will be nothing more.
+    pub(crate) async fn take(&self) -> Option<Vec<Outgoing>> {
+        poll_fn(|context| self.poll_take(context)).await
+    }
+
+    /// Polls what [`Mailbox::take`] awaits.
+    pub(crate) fn poll_take(&self, context: &Context<'_>) -> Poll<Option<Vec<Outgoing>>> {
+        let mut state = self.lock();
+        if !state.queue.is_empty() {
+            return Poll::Ready(Some(std::mem::take(&mut state.queue)));
+        }
+        if state.phase != Phase::Open {
+            return Poll::Ready(None);
+        }
+        remember(&mut state.writer, context);
+        Poll::Pending
+    }
+
+    /// Waits, as the writer in the middle of a write, until the connection is closing; returns by
+    /// when the write has to end.
+    pub(crate) async fn closing(&self) -> Instant {
+        poll_fn(|context| {
+            let mut state = self.lock();
+            match state.phase {
+                Phase::Closing(until) => Poll::Ready(until),
+                Phase::Closed => Poll::Ready(Instant::now()),
+                Phase::Open => {
+                    remember(&mut state.writer, context);
+                    Poll::Pending
+                }
+            }
+        })
+        .await
+    }
+
+    /// Waits, as the guard of a connection that has no tasks, until it is closed or has had its
+    /// time to close.
+    pub(crate) async fn expired(&self) {
+        let until = poll_fn(|context| {
+            let mut state = self.lock();
+            match state.phase {
+                Phase::Closing(until) => Poll::Ready(until),
+                Phase::Closed => Poll::Ready(Instant::now()),
+                Phase::Open => {
+                    remember(&mut state.guard, context);
+                    Poll::Pending
+                }
+            }
+        })
+        .await;
+        let closed = poll_fn(|context| {
+            let mut state = self.lock();
+            if state.phase == Phase::Closed {
+                return Poll::Ready(());
+            }
+            remember(&mut state.guard, context);
+            Poll::Pending
+        });
+        let left = until.saturating_duration_since(Instant::now());
+        // Out of time or closed: it is the same.
+        let _either = async_std::future::timeout(left, closed).await;
+    }
+
+    fn enter(&self, phase: Phase) {
+        let mut state = self.lock();
+        match (state.phase, phase) {
+            (Phase::Closed, _) | (Phase::Closing(_), Phase::Closing(_)) => return,
+            _ => state.phase = phase,
+        }
+        if phase == Phase::Closed {
+            state.queue = Vec::new();
+        }
+        let wakers = [state.reader.take(), state.writer.take(), state.guard.take()];
+        drop(state);
+        wakers.into_iter().for_each(wake);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Nothing in here panics while it holds the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn remember(slot: &mut Option<Waker>, context: &Context<'_>) {
+    match slot {
+        Some(waker) => waker.clone_from(context.waker()),
+        None => *slot = Some(context.waker().clone()),
+    }
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_std::task;
+    use futures::FutureExt as _;
+    use parlor_core::id::UserId;
+    use parlor_core::protocol::Event;
+
+    use super::{Mailbox, Outgoing, Shared};
+
+    fn event(user: u64) -> Event {
+        Event::Presence {
+            user: UserId(user),
+            online: true,
+        }
+    }
+
+    fn outgoing(user: u64) -> Outgoing {
+        Outgoing::Event {
+            event: Arc::new(Shared::new(event(user))),
+            weight: 1,
+        }
+    }
+
+    #[test]
+    fn the_first_push_of_a_turn_is_told() {
+        let mailbox = Mailbox::default();
+        assert!(mailbox.push(outgoing(1)));
+        assert!(!mailbox.push(outgoing(2)));
+        mailbox.wake_writer();
+        assert!(mailbox.push(outgoing(3)));
+        let all = mailbox.take().now_or_never().unwrap().unwrap();
+        assert_eq!(all.len(), 3);
+        assert!(mailbox.take().now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_writer_that_waits_is_woken() {
+        let mailbox = Arc::new(Mailbox::default());
+        let writer = task::spawn({
+            let mailbox = Arc::clone(&mailbox);
+            async move { mailbox.take().await.map(|all| all.len()) }
+        });
+        mailbox.push(outgoing(1));
+        mailbox.wake_writer();
+        assert_eq!(task::block_on(writer), Some(1));
+    }
+
+    #[test]
+    fn closing_lets_the_queue_out_and_takes_nothing_more() {
+        let mailbox = Mailbox::default();
+        mailbox.push(outgoing(1));
+        mailbox.close();
+        mailbox.push(outgoing(2));
+        let left = mailbox.take().now_or_never().unwrap().unwrap();
+        assert_eq!(left.len(), 1);
+        assert!(mailbox.take().now_or_never().unwrap().is_none());
+        assert!(!mailbox.ready_for_batch().now_or_never().unwrap());
+    }
+
+    #[test]
+    fn shutting_drops_the_queue() {
+        let mailbox = Mailbox::default();
+        mailbox.push(outgoing(1));
+        mailbox.shut();
+        assert!(mailbox.take().now_or_never().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_batch_waits_for_the_one_before_and_for_the_end_of_a_pause() {
+        let mailbox = Mailbox::default();
+        assert_eq!(mailbox.ready_for_batch().now_or_never(), Some(true));
+        mailbox.begin_batch();
+        assert_eq!(mailbox.ready_for_batch().now_or_never(), None);
+        mailbox.pause(true);
+        mailbox.end_batch();
+        assert_eq!(mailbox.ready_for_batch().now_or_never(), None);
+        mailbox.pause(false);
+        assert_eq!(mailbox.ready_for_batch().now_or_never(), Some(true));
+    }
+
+    #[test]
+    fn an_event_is_typed_or_encoded_once() {
+        let shared = Arc::new(Shared::new(event(7)));
+        let first = shared.json().as_ptr();
+        assert_eq!(shared.json().as_ptr(), first);
+        assert_eq!(Shared::typed(Arc::clone(&shared)), event(7));
+        assert_eq!(Shared::typed(shared), event(7));
+    }
+}

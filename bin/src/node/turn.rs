@@ -1,0 +1,330 @@
+//! The task that owns the engine.
+//!
+//! It works in turns: take what has come in, let the engine handle it, carry out what the engine
+//! wants. What a turn wants of the store goes to it in one piece, and so does what it wants of the
+//! relay; each connection that got something is woken once, at the turn's end.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_std::task;
+use futures::future::{BoxFuture, FutureExt as _};
+use parlor_core::engine::{Config, Effect, Engine, Input, Misuse};
+use parlor_core::id::{ConnectionId, StoreToken};
+use parlor_core::relay::{Channel, Relay, RelayMessage};
+use parlor_core::store::{Store, StoreRequest};
+use parlor_core::time::Timestamp;
+use tracing::{debug, error};
+
+use super::clock::Clock;
+use super::inbox::{Inbox, Mail};
+use super::mailbox::{Mailbox, Outgoing, Shared};
+
+/// How many pieces of mail one turn takes of each channel.
+const TURN: usize = 256;
+
+/// The longest the task sleeps: it wakes up in vain rather than compute with absurd times.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// The engine and everything that it reaches.
+pub(crate) struct Turns {
+    engine: Engine,
+    clock: Clock,
+    store: Box<dyn Store>,
+    relay: Option<Box<dyn Relay>>,
+    connections: HashMap<ConnectionId, Arc<Mailbox>>,
+    /// What this turn collects.
+    asked: Vec<(StoreToken, StoreRequest)>,
+    published: Vec<(Channel, RelayMessage)>,
+    touched: Vec<Arc<Mailbox>>,
+    batches: Vec<Arc<Mailbox>>,
+    /// What a node without a relay answers itself.
+    answered: Vec<Input>,
+    end: Option<End>,
+}
+
+/// How the task came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The engine has drained.
+    Drained,
+    /// The node was told to stop.
+    Stopped,
+}
+
+impl Turns {
+    /// Makes the engine.
+    pub(crate) fn new(
+        config: Config,
+        store: Box<dyn Store>,
+        relay: Option<Box<dyn Relay>>,
+    ) -> Self {
+        let clock = Clock::start();
+        Self {
+            engine: Engine::new(config, clock.now()),
+            clock,
+            store,
+            relay,
+            connections: HashMap::new(),
+            asked: Vec::new(),
+            published: Vec::new(),
+            touched: Vec::new(),
+            batches: Vec::new(),
+            answered: Vec::new(),
+            end: None,
+        }
+    }
+
+    /// Works until the engine has drained or the node is told to stop.
+    pub(crate) async fn run(&mut self, inbox: &Inbox) -> End {
+        let mut alarm = Alarm::default();
+        self.dispatch();
+        loop {
+            if let Some(end) = self.end {
+                return end;
+            }
+            let deadline = self.engine.poll_timeout();
+            let mail = self.wait(inbox, &mut alarm, deadline).await;
+            self.turn(mail, inbox);
+        }
+    }
+
+    /// Waits for mail or for the engine's next moment.
+    async fn wait(
+        &self,
+        inbox: &Inbox,
+        alarm: &mut Alarm,
+        deadline: Option<Timestamp>,
+    ) -> Option<Mail> {
+        // Most turns find mail waiting and need no timer.
+        if let Ok(mail) = inbox.answers.try_recv() {
+            return Some(mail);
+        }
+        if let Ok(mail) = inbox.mail.try_recv() {
+            return Some(mail);
+        }
+        futures::select_biased! {
+            mail = inbox.answers.recv().fuse() => Some(mail.unwrap_or(Mail::Stop)),
+            mail = inbox.mail.recv().fuse() => Some(mail.unwrap_or(Mail::Stop)),
+            () = alarm.until(self.clock.now(), deadline).fuse() => None,
+        }
+    }
+
+    fn turn(&mut self, first: Option<Mail>, inbox: &Inbox) {
+        let now = self.clock.now();
+        if self.engine.poll_timeout().is_some_and(|at| at <= now) {
+            self.handle(Input::Timeout, now);
+        }
+        // Answers first: what a connection gives back goes this way and has to arrive before the
+        // word that it is gone, which goes the other.
+        let answers = std::iter::from_fn(|| inbox.answers.try_recv().ok());
+        for mail in answers.take(TURN) {
+            self.take(mail, now);
+        }
+        if let Some(mail) = first {
+            self.take(mail, now);
+        }
+        let rest = std::iter::from_fn(|| inbox.mail.try_recv().ok());
+        for mail in rest.take(TURN) {
+            self.take(mail, now);
+        }
+        self.dispatch();
+    }
+
+    fn take(&mut self, mail: Mail, now: Timestamp) {
+        match mail {
+            Mail::Connected {
+                connection,
+                address,
+                mailbox,
+            } => {
+                self.connections.insert(connection, mailbox);
+                self.handle(
+                    Input::Connected {
+                        connection,
+                        address,
+                    },
+                    now,
+                );
+            }
+            Mail::Requests { connection, batch } => {
+                for (id, request) in batch {
+                    self.handle(
+                        Input::Request {
+                            connection,
+                            id,
+                            request,
+                        },
+                        now,
+                    );
+                }
+                if let Some(mailbox) = self.connections.get(&connection) {
+                    self.batches.push(Arc::clone(mailbox));
+                }
+            }
+            Mail::Stored(answers) => {
+                for (token, result) in answers {
+                    self.handle(Input::Stored { token, result }, now);
+                }
+            }
+            Mail::Input(input) => {
+                if let Input::Disconnected { connection } = input {
+                    self.connections.remove(&connection);
+                }
+                self.handle(input, now);
+            }
+            Mail::Stop => self.end = Some(End::Stopped),
+        }
+    }
+
+    fn handle(&mut self, input: Input, now: Timestamp) {
+        if let Err(misuse) = self.engine.handle(input, now) {
+            report(misuse);
+        }
+    }
+
+    /// Carries out what the engine wants, and what follows from it at once.
+    fn dispatch(&mut self) {
+        loop {
+            while let Some(effect) = self.engine.poll_effect() {
+                self.carry_out(effect);
+            }
+            if self.answered.is_empty() {
+                break;
+            }
+            let now = self.clock.now();
+            for input in std::mem::take(&mut self.answered) {
+                self.handle(input, now);
+            }
+        }
+        if !self.asked.is_empty() {
+            self.store.submit(std::mem::take(&mut self.asked));
+        }
+        if let Some(relay) = &self.relay
+            && !self.published.is_empty()
+        {
+            relay.publish(std::mem::take(&mut self.published));
+        }
+        for mailbox in self.touched.drain(..) {
+            mailbox.wake_writer();
+        }
+        // Only now, so that a pause that a batch has led to stands before the next one is sent.
+        for mailbox in self.batches.drain(..) {
+            mailbox.end_batch();
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Reply {
+                connection,
+                id,
+                result,
+                weight,
+            } => self.queue(connection, Outgoing::Reply { id, result, weight }),
+            Effect::Push {
+                connections,
+                event,
+                weight,
+            } => {
+                let event = Arc::new(Shared::new(event));
+                for connection in connections {
+                    let event = Arc::clone(&event);
+                    self.queue(connection, Outgoing::Event { event, weight });
+                }
+            }
+            Effect::Close { connection } => {
+                debug!(connection = connection.0, "closing");
+                self.with(connection, Mailbox::close);
+            }
+            Effect::PauseReads { connection } => self.with(connection, |it| it.pause(true)),
+            Effect::ResumeReads { connection } => self.with(connection, |it| it.pause(false)),
+            Effect::Store { token, request } => self.asked.push((token, request)),
+            Effect::Drained => self.end = Some(End::Drained),
+            Effect::Publish { .. }
+            | Effect::Subscribe { .. }
+            | Effect::Unsubscribe { .. }
+            | Effect::AskPresence { .. } => self.relay(effect),
+        }
+    }
+
+    /// Carries out what concerns other nodes.
+    ///
+    /// A node without a relay has no others: what it says to them is lost, it hears what there is
+    /// to hear from the start, and nobody is online elsewhere.
+    fn relay(&mut self, effect: Effect) {
+        match (effect, &self.relay) {
+            (Effect::Publish { channel, message }, Some(_)) => {
+                self.published.push((channel, message));
+            }
+            (Effect::Subscribe { token, channels }, Some(relay)) => {
+                relay.subscribe(token, channels);
+            }
+            (Effect::Unsubscribe { channels }, Some(relay)) => relay.unsubscribe(channels),
+            (Effect::AskPresence { token, users }, Some(relay)) => relay.ask_presence(token, users),
+            (Effect::Subscribe { token, .. }, None) => {
+                self.answered.push(Input::Subscribed { token });
+            }
+            (Effect::AskPresence { token, .. }, None) => self.answered.push(Input::Presence {
+                token,
+                online: Some(Vec::new()),
+            }),
+            _ => {}
+        }
+    }
+
+    fn queue(&mut self, connection: ConnectionId, outgoing: Outgoing) {
+        if let Some(mailbox) = self.connections.get(&connection)
+            && mailbox.push(outgoing)
+        {
+            self.touched.push(Arc::clone(mailbox));
+        }
+    }
+
+    fn with(&self, connection: ConnectionId, run: impl FnOnce(&Mailbox)) {
+        if let Some(mailbox) = self.connections.get(&connection) {
+            run(mailbox);
+        }
+    }
+}
+
+impl Drop for Turns {
+    /// Lets every connection go, however the task ended.
+    fn drop(&mut self) {
+        for mailbox in self.connections.values() {
+            mailbox.shut();
+        }
+    }
+}
+
+/// Says that this driver, the store or the relay broke the engine's contract. The engine has
+/// ignored the input and goes on; a debug build stops, so that tests notice.
+fn report(misuse: Misuse) {
+    error!(%misuse, "an input does not fit the ones before");
+    debug_assert!(false, "{misuse}");
+}
+
+/// A timer that is set anew only when it would ring too late: turns come far more often than
+/// deadlines change.
+#[derive(Default)]
+struct Alarm {
+    armed: Option<(Timestamp, BoxFuture<'static, ()>)>,
+}
+
+impl Alarm {
+    /// Waits until `deadline`, or less; for ever without one.
+    async fn until(&mut self, now: Timestamp, deadline: Option<Timestamp>) {
+        let Some(deadline) = deadline else {
+            return std::future::pending().await;
+        };
+        if self.armed.as_ref().is_none_or(|(at, _)| *at > deadline) {
+            let wait = deadline.since(now).min(LONGEST_SLEEP);
+            self.armed = Some((deadline, Box::pin(task::sleep(wait))));
+        }
+        if let Some((_, sleep)) = &mut self.armed {
+            sleep.await;
+        }
+        self.armed = None;
+    }
+}

@@ -1,0 +1,245 @@
+//! `parlor serve`.
+
+use std::io;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_signal::{Signal, Signals};
+use async_std::{future, task};
+use futures::StreamExt as _;
+use futures::future::{Either, select};
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use parlor::{Node, NodeError};
+use parlor_core::protocol::{Event, NoticeCode, encode};
+use parlor_core::secret::Secret;
+use parlor_core::store::StoreError;
+use parlor_storage::{OpenError, Options, PasswordOptions, SqlStore};
+use parlor_transport_tcp::{Listener, ListenerOptions};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use sha2::Sha256;
+use thiserror::Error;
+use tracing::{error, info, warn};
+
+use crate::cli::ServeArguments;
+use crate::config::{self, ConfigError, Settings};
+use crate::logging::{self, BadLevel};
+use crate::relay::{self, NoRelay};
+use crate::{fail, print};
+
+/// How long a drain may take, whatever hangs: shorter than the half minute that is promised.
+const DRAIN: Duration = Duration::from_secs(28);
+
+/// How long a client that finds the node full is asked to wait.
+const FULL_RETRY_MS: u64 = 5000;
+
+/// Why the server did not start.
+#[derive(Debug, Error)]
+enum Failure {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Log(#[from] BadLevel),
+    #[error(transparent)]
+    Relay(#[from] NoRelay),
+    #[error("cannot listen on {address}: {error}; {advice}")]
+    Listen {
+        address: String,
+        error: io::Error,
+        advice: &'static str,
+    },
+    #[error("cannot watch for signals: {0}")]
+    Signals(io::Error),
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error("the store does not say which cluster it belongs to: {0}")]
+    Cluster(StoreError),
+    #[error(
+        "the store belongs to a cluster with another secret; give this node that secret, or another store"
+    )]
+    OtherSecret,
+    #[error(
+        "the store belongs to a cluster with a secret; set `secret` in the file, or PARLOR_SECRET, to it"
+    )]
+    SecretMissing,
+    #[error("cannot get random bytes from the system: {0}")]
+    Random(getrandom::Error),
+}
+
+/// Runs the server to its end.
+pub(crate) fn run(arguments: &ServeArguments) -> ExitCode {
+    let started = (|| {
+        let settings = config::load(arguments)?;
+        logging::start(&settings.log)?;
+        relay::check(&settings)?;
+        Ok::<_, Failure>(settings)
+    })();
+    let served = started.and_then(|settings| task::block_on(serve(&settings)));
+    served.unwrap_or_else(|failure| fail(&failure))
+}
+
+async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
+    // First of all, so that no signal is lost.
+    let mut signals = Signals::new([Signal::Term, Signal::Int]).map_err(Failure::Signals)?;
+    raise_descriptor_limit();
+    let (node, store) = start(settings).await?;
+    let signal = {
+        let ended = std::pin::pin!(node.wait());
+        match select(ended, signals.next()).await {
+            // It was not told to end, so it broke.
+            Either::Left((outcome, _)) => {
+                error!(?outcome, "the node has ended");
+                return Ok(ExitCode::FAILURE);
+            }
+            Either::Right((signal, _)) => signal,
+        }
+    };
+    info!(
+        signal = name(signal.as_ref()),
+        "draining; a second signal ends at once"
+    );
+    node.drain();
+    let drained = std::pin::pin!(future::timeout(DRAIN, drained(&node, &store)));
+    Ok(match select(drained, signals.next()).await {
+        Either::Left((Ok(Ok(())), _)) => {
+            info!("drained");
+            ExitCode::SUCCESS
+        }
+        Either::Left((Ok(Err(error)), _)) => {
+            error!(%error, "the node broke while it drained");
+            ExitCode::FAILURE
+        }
+        Either::Left((Err(_), _)) => {
+            warn!("the store did not finish in time; the last second of cursors may be lost");
+            ExitCode::SUCCESS
+        }
+        Either::Right((signal, _)) => {
+            warn!(signal = name(signal.as_ref()), "ended by a second signal");
+            ExitCode::from(exit_code(signal.as_ref()))
+        }
+    })
+}
+
+/// Starts the node and says so on stdout.
+async fn start(settings: &Settings) -> Result<(Node, SqlStore), Failure> {
+    // Before the store: a server that runs already keeps its database to itself.
+    let listener = listen(&settings.listen).await?;
+    let address = listener.local_addr();
+    let builder = Node::builder();
+    let sink = builder.sink();
+    let sink = Arc::new(move |answers| sink.stored(answers));
+    let store = SqlStore::open(&settings.store, options(settings), sink).await?;
+    let secret = secret(settings, &store).await?;
+    let config = settings.engine(secret, getrandom::u64().map_err(Failure::Random)?);
+    let node = builder.transport(listener).start(config, store.clone());
+    let ready = format!(
+        "parlor is ready: listening on {address}, storing in {}\n",
+        settings.store_without_password()
+    );
+    // Nobody has to watch: a server whose stdout is closed serves all the same.
+    let _closed = print(&ready);
+    info!(%address, store = settings.store_without_password(), "ready");
+    Ok((node, store))
+}
+
+async fn listen(address: &str) -> Result<Listener, Failure> {
+    let mut options = ListenerOptions::default();
+    let full = Event::Notice {
+        code: NoticeCode::Full,
+        message: "the server has no room for another connection".into(),
+        retry_ms: Some(FULL_RETRY_MS),
+    };
+    encode::event(&full, &mut options.refusal);
+    let listening = Listener::bind(address, options).await;
+    listening.map_err(|error| Failure::Listen {
+        address: address.to_owned(),
+        advice: advice(&error),
+        error,
+    })
+}
+
+/// Says what helps when one cannot listen.
+fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "stop what listens there, or choose another port with --listen",
+        io::ErrorKind::AddrNotAvailable => {
+            "choose an address of this machine with --listen, or 0.0.0.0 for all of them"
+        }
+        io::ErrorKind::PermissionDenied => "choose a port above 1023 with --listen",
+        _ => "write --listen host:port, such as 127.0.0.1:6000",
+    }
+}
+
+fn options(settings: &Settings) -> Options {
+    Options {
+        limits: settings.limits,
+        password: PasswordOptions {
+            memory_kib: settings.password.memory_kib,
+            iterations: settings.password.iterations,
+            ..PasswordOptions::default()
+        },
+        ..Options::default()
+    }
+}
+
+/// Returns the secret to sign with, once it is known to be the one of the store's cluster.
+async fn secret(settings: &Settings, store: &SqlStore) -> Result<Secret, Failure> {
+    let cluster = store.cluster().await.map_err(Failure::Cluster)?;
+    if let Some(secret) = &settings.secret {
+        let check = check(secret, &cluster.id);
+        return match store.claim(&check).await.map_err(Failure::Cluster)? {
+            true => Ok(secret.clone()),
+            false => Err(Failure::OtherSecret),
+        };
+    }
+    match cluster.check {
+        Some(_) => Err(Failure::SecretMissing),
+        None => store.secret().await.map_err(Failure::Cluster),
+    }
+}
+
+/// Returns what a store keeps in order to know its cluster's secret again.
+fn check(secret: &Secret, cluster: &str) -> String {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose().as_bytes())
+        .unwrap_or_else(|error: hmac::digest::InvalidLength| unreachable!("{error}"));
+    mac.update(cluster.as_bytes());
+    let code = mac.finalize().into_bytes();
+    code.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Waits for the node to drain and the store to close.
+async fn drained(node: &Node, store: &SqlStore) -> Result<(), NodeError> {
+    node.wait().await?;
+    store.close().await;
+    Ok(())
+}
+
+/// Allows as many connections as the system lets this process have.
+fn raise_descriptor_limit() {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current == maximum {
+        return;
+    }
+    let wanted = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, wanted) {
+        warn!(%error, "cannot raise the limit of open files");
+    }
+}
+
+fn name(signal: Option<&io::Result<Signal>>) -> &'static str {
+    match signal {
+        Some(Ok(Signal::Int)) => "SIGINT",
+        _ => "SIGTERM",
+    }
+}
+
+/// Returns what a shell reports of a process that was ended by this signal.
+fn exit_code(signal: Option<&io::Result<Signal>>) -> u8 {
+    match signal {
+        Some(Ok(Signal::Int)) => 130,
+        _ => 143,
+    }
+}
