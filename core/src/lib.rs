@@ -4,6 +4,7 @@
 // `for` over a hash table: the bans of clippy.toml see calls only.
 #![deny(clippy::iter_over_hash_type)]
 
+pub mod client;
 pub mod engine;
 pub mod id;
 pub mod log;
