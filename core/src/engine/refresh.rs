@@ -34,9 +34,14 @@ pub(super) struct Refresh {
     /// The database's time of the last reconcile.
     as_of: Option<Timestamp>,
     reconciling: bool,
-    /// Until when a commit that nobody confirmed may still show.
-    doubt_until: Option<Timestamp>,
+    /// When the store last did not say whether it had committed, until changes were read that must
+    /// show it.
+    doubt_since: Option<Timestamp>,
+    /// When the changes that are being read were asked for.
+    reconcile_began: Timestamp,
     relay_down: bool,
+    /// When the engine began.
+    began: Timestamp,
 }
 
 impl Engine {
@@ -216,14 +221,14 @@ impl Engine {
 
     pub(super) fn start_reconciling(&mut self) {
         let now = self.now;
+        self.refresh.began = now;
         self.timers.set(now, Alarm::Reconcile);
         self.timers.set(now + self.config.verify, Alarm::Verify);
     }
 
-    /// A change may have been committed without anyone having been told.
+    /// A change may have been committed, or may yet be, without anyone having been told.
     pub(super) fn doubt(&mut self) {
-        let now = self.now;
-        self.refresh.doubt_until = Some(now + self.config.reconcile_overlap * 2);
+        self.refresh.doubt_since = Some(self.now);
     }
 
     /// Reads what changed in the store, if others may have changed it or a commit is in doubt.
@@ -235,10 +240,7 @@ impl Engine {
             self.config.reconcile
         };
         self.timers.set(self.now + period, Alarm::Reconcile);
-        let doubt = self
-            .refresh
-            .doubt_until
-            .is_some_and(|until| until >= self.now);
+        let doubt = self.refresh.doubt_since.is_some();
         let needed = self.config.clustered || doubt || self.refresh.as_of.is_none();
         if needed && !self.refresh.reconciling && !self.stopping.draining() {
             let since = self
@@ -246,6 +248,7 @@ impl Engine {
                 .as_of
                 .map(|as_of| as_of - self.config.reconcile_overlap);
             self.refresh.reconciling = true;
+            self.refresh.reconcile_began = self.now;
             self.ask_changes(since, None, None, None);
         }
     }
@@ -300,7 +303,25 @@ impl Engine {
             self.refresh.reconciling = true;
             self.ask_changes(since, conversations_after, users_after, Some(as_of));
         } else {
-            self.refresh.as_of = Some(as_of);
+            // The first answer says only what time it is: what came since the engine began counts
+            // as not yet seen.
+            let unseen = if since.is_none() {
+                self.now.since(self.refresh.began)
+            } else {
+                Duration::ZERO
+            };
+            self.refresh.as_of = Some(as_of - unseen);
+            // A transaction lasts no longer than the overlap: what began that long after the doubt
+            // has seen what became of it.
+            let settled = self.refresh.reconcile_began - self.config.reconcile_overlap;
+            if since.is_some()
+                && self
+                    .refresh
+                    .doubt_since
+                    .is_some_and(|doubt| doubt <= settled)
+            {
+                self.refresh.doubt_since = None;
+            }
         }
         Ok(())
     }
