@@ -1,7 +1,7 @@
 //! Plays the scenes of the Python client in `blackbox/`, which knows the wire protocol and nothing
 //! else, against the real program.
 
-#![expect(
+#![allow(
     clippy::expect_used,
     clippy::panic,
     clippy::unwrap_used,

@@ -1,6 +1,6 @@
 //! Plays every transcript of `PROTOCOL.md` against the engine, through the JSON codec.
 
-#![expect(
+#![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::panic,
@@ -101,7 +101,11 @@ fn transcripts() -> Vec<Transcript> {
         }
     }
     assert!(!inside, "the last block does not end");
-    assert!(found.len() > 20, "only {} transcripts were found", found.len());
+    assert!(
+        found.len() > 20,
+        "only {} transcripts were found",
+        found.len()
+    );
     found
 }
 
@@ -234,12 +238,14 @@ impl Stage {
                     config.registration = Registration::Invite(vec![Secret::new(code)]);
                 }
                 ("logins", count) => {
-                    let mut rates = Rates::default();
-                    rates.logins = Rate {
+                    let logins = Rate {
                         burst: count.parse().unwrap(),
                         per_second: 1,
                     };
-                    config.rates = Some(rates);
+                    config.rates = Some(Rates {
+                        logins,
+                        ..Rates::default()
+                    });
                 }
                 ("friends", count) => limits.friends = count.parse().unwrap(),
                 other => panic!("unknown option {other:?}"),
