@@ -128,3 +128,42 @@ fn reads_that_repair_are_repeated_until_they_work() {
     world.wait(Duration::from_secs(2));
     assert_eq!(world.messages(b), [(user(1), 1, "one".into())]);
 }
+
+#[test]
+fn a_commit_in_doubt_is_looked_for_until_it_must_show() {
+    let mut world = World::new();
+    let circle = world.circle(2);
+    world.node.hold_store();
+    world
+        .node
+        .request(circle[0], 1000, send(user(2), "one"))
+        .unwrap();
+    let (token, request) = world.node.take_held().pop().unwrap();
+    let now = world.node.now();
+    assert!(world.node.store.execute(request, now).is_ok());
+    world
+        .node
+        .complete(token, Err(StoreError::Unknown.into()))
+        .unwrap();
+    answers(&mut world, circle[0]);
+    // The store stays away for longer than any read looks back.
+    for _ in 0..5 {
+        world.wait(Duration::from_secs(12));
+        for connection in &circle {
+            world
+                .node
+                .request(*connection, 1001, Request::Ping)
+                .unwrap();
+        }
+        for (token, _) in world.node.take_held() {
+            world
+                .node
+                .complete(token, Err(StoreError::Unavailable.into()))
+                .unwrap();
+        }
+    }
+    assert_eq!(world.messages(circle[1]), []);
+    world.node.release_store().unwrap();
+    world.wait(Duration::from_secs(12));
+    assert_eq!(world.messages(circle[1]), [(user(1), 1, "one".into())]);
+}
