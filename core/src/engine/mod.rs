@@ -38,6 +38,7 @@ mod timers;
 mod token;
 mod user;
 mod weight;
+mod work;
 
 use std::collections::{BTreeMap, VecDeque};
 

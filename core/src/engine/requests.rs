@@ -7,6 +7,7 @@ use crate::engine::Engine;
 use crate::engine::config::Registration;
 use crate::engine::pending::{Awaited, Pending};
 use crate::engine::token::Token;
+use crate::engine::work::{Work, work_of};
 use crate::id::{ConnectionId, ConversationRef, Pair, Place, SessionId, UserId};
 use crate::log::FriendState;
 use crate::protocol::reply::Keep;
@@ -14,10 +15,6 @@ use crate::protocol::request::Anchor;
 use crate::protocol::{ErrorCode, Reply, Request, RequestError};
 use crate::secret::Secret;
 use crate::store::{Command, Read, StoreRequest};
-
-/// Bytes of text in one page of history: what surely fits a frame in most languages. The encoder
-/// cuts what does not.
-const HISTORY_BYTES: u32 = 200 * 1024;
 
 /// Where a request comes from.
 #[derive(Clone, Copy)]
@@ -130,10 +127,10 @@ impl Engine {
         session: SessionId,
         request: Request,
     ) -> Answer {
-        if limited_by_user(&request) {
-            if let Err(error) = self.take_send(user) {
-                return Some(Err(error));
-            }
+        if limited_by_user(&request)
+            && let Err(error) = self.take_send(user)
+        {
+            return Some(Err(error));
         }
         match request {
             Request::Logout => {
@@ -260,168 +257,6 @@ const fn limited_by_user(request: &Request) -> bool {
             | Request::Recall { .. }
             | Request::GroupCreate { .. }
     )
-}
-
-/// What a request asks of the store.
-enum Work {
-    Read(Read),
-    Change(Command),
-}
-
-/// Turns a request of a session into what it asks of the store.
-fn work_of(user: UserId, request: Request) -> Result<Work, RequestError> {
-    let place_of = |conversation: ConversationRef| {
-        conversation
-            .place(user)
-            .ok_or_else(|| RequestError::from(ErrorCode::NotFriends))
-    };
-    Ok(match request {
-        Request::Send {
-            to,
-            key,
-            text,
-            reply_to,
-            meta,
-        } => {
-            let place = place_of(to)?;
-            Work::Change(Command::Send {
-                user,
-                place,
-                key,
-                text,
-                reply_to,
-                meta,
-            })
-        }
-        Request::Edit {
-            conversation,
-            seq,
-            text,
-        } => Work::Change(Command::Edit {
-            user,
-            place: place_of(conversation)?,
-            seq,
-            text,
-        }),
-        Request::Recall { conversation, seq } => Work::Change(Command::Recall {
-            user,
-            place: place_of(conversation)?,
-            seq,
-        }),
-        Request::History {
-            conversation,
-            anchor,
-            limit,
-        } => {
-            let place = place_of(conversation)?;
-            Work::Read(Read::History {
-                reader: user,
-                place,
-                anchor,
-                limit,
-                bytes: HISTORY_BYTES,
-            })
-        }
-        Request::Friend {
-            action,
-            user: other,
-        } => Work::Change(Command::Friend {
-            user,
-            action,
-            other,
-        }),
-        Request::User { who } => Work::Read(Read::User { reader: user, who }),
-        Request::Friends { after, limit } => Work::Read(Read::Friends {
-            reader: user,
-            after,
-            limit,
-        }),
-        Request::Groups { after, limit } => Work::Read(Read::Groups {
-            reader: user,
-            after,
-            limit,
-        }),
-        Request::Conversations { after, limit } => Work::Read(Read::Conversations {
-            reader: user,
-            after,
-            limit,
-        }),
-        other => return group_work_of(user, other),
-    })
-}
-
-/// The same for requests about groups.
-fn group_work_of(user: UserId, request: Request) -> Result<Work, RequestError> {
-    Ok(match request {
-        Request::GroupCreate {
-            name,
-            description,
-            join,
-            key,
-        } => Work::Change(Command::GroupCreate {
-            user,
-            name,
-            description,
-            join,
-            key,
-        }),
-        Request::GroupSelf { action, group } => Work::Change(Command::GroupSelf {
-            user,
-            action,
-            group,
-        }),
-        Request::GroupOther {
-            action,
-            group,
-            user: other,
-        } => Work::Change(Command::GroupOther {
-            user,
-            action,
-            group,
-            other,
-        }),
-        Request::GroupRole {
-            group,
-            user: other,
-            role,
-        } => Work::Change(Command::GroupRole {
-            user,
-            group,
-            other,
-            role,
-        }),
-        Request::GroupUpdate { group, change } => Work::Change(Command::GroupUpdate {
-            user,
-            group,
-            change,
-        }),
-        Request::Group { group } => Work::Read(Read::Group {
-            reader: user,
-            group,
-        }),
-        Request::GroupMembers {
-            group,
-            after,
-            limit,
-        } => Work::Read(Read::Members {
-            reader: user,
-            group,
-            after,
-            limit,
-        }),
-        Request::GroupRequests {
-            group,
-            after,
-            limit,
-        } => Work::Read(Read::Requests {
-            reader: user,
-            group,
-            after,
-            limit,
-        }),
-        // Everything else was started before it came here.
-        _ => return Err(ErrorCode::UnknownOp.into()),
-    })
 }
 
 /// Compares with every code, and with every byte of those that have the right length, so that the

@@ -5,6 +5,7 @@
     clippy::panic,
     clippy::indexing_slicing,
     missing_docs,
+    clippy::new_without_default,
     reason = "a test fails by panicking"
 )]
 
@@ -103,7 +104,7 @@ impl World {
                 other => self.node.put_back(connection, other),
             }
         }
-        answer.expect("no answer")
+        answer.unwrap_or_else(|| panic!("no answer"))
     }
 
     pub fn ok(&mut self, connection: ConnectionId, request: Request) -> Reply {

@@ -20,6 +20,7 @@ use crate::protocol::request::{
     Anchor, FriendAction, GroupOtherAction, GroupSelfAction, Start, UserRef,
 };
 use crate::secret::Secret;
+use crate::sim::Loopback;
 use crate::store::{Limits, StoreError};
 
 use check::Clients;
@@ -144,10 +145,10 @@ fn step(clients: &mut Clients, op: &Op) {
             }
         }
         Op::Ask { connection, what } => {
-            if let Some(connection) = pick(&clients.open(), *connection) {
-                if let Some(request) = clients.user_of(connection).map(|user| request(user, what)) {
-                    clients.ask(connection, request);
-                }
+            if let Some(connection) = pick(&clients.open(), *connection)
+                && let Some(user) = clients.user_of(connection)
+            {
+                clients.ask(connection, request(user, what));
             }
         }
         Op::Break(connection) => {
@@ -166,7 +167,7 @@ fn step(clients: &mut Clients, op: &Op) {
             }
         }
         Op::HoldStore => clients.node.hold_store(),
-        Op::ReleaseStore => clients.must(|node| node.release_store()),
+        Op::ReleaseStore => clients.must(Loopback::release_store),
         Op::FailStore { carried_out } => {
             for (token, request) in clients.node.take_held() {
                 let now = clients.node.now();
@@ -198,7 +199,7 @@ fn request(user: UserId, what: &Ask) -> Request {
                 0 | 1 => FriendAction::Accept,
                 2 => FriendAction::Reject,
                 3 => FriendAction::Remove,
-                _ if other % 2 == 0 => FriendAction::Block,
+                _ if other.is_multiple_of(2) => FriendAction::Block,
                 _ => FriendAction::Unblock,
             };
             Request::Friend {
@@ -230,6 +231,24 @@ fn request(user: UserId, what: &Ask) -> Request {
                 read: None,
             }
         }
+        Ask::Typing(to) => Request::Typing {
+            to: conversation(user, to),
+        },
+        Ask::History(at) => {
+            let conversation = conversation(user, at);
+            Request::History {
+                conversation,
+                anchor: Anchor::Newest,
+                limit: 5,
+            }
+        }
+        Ask::Logout => Request::Logout,
+        _ => group_request(user, what),
+    }
+}
+
+fn group_request(user: UserId, what: &Ask) -> Request {
+    match *what {
         Ask::Create(join) => Request::GroupCreate {
             name: group_name(),
             description: "".into(),
@@ -261,18 +280,7 @@ fn request(user: UserId, what: &Ask) -> Request {
                 role,
             }
         }
-        Ask::Typing(to) => Request::Typing {
-            to: conversation(user, to),
-        },
-        Ask::History(at) => {
-            let conversation = conversation(user, at);
-            Request::History {
-                conversation,
-                anchor: Anchor::Newest,
-                limit: 5,
-            }
-        }
-        Ask::Logout => Request::Logout,
+        _ => Request::Ping,
     }
 }
 
@@ -366,7 +374,7 @@ fn group_id(number: u8) -> GroupId {
 }
 
 fn conversation(user: UserId, number: u8) -> ConversationRef {
-    if number % 2 == 0 {
+    if number.is_multiple_of(2) {
         ConversationRef::User(other_user(user, number / 2))
     } else {
         ConversationRef::Group(group_id(number / 2))
