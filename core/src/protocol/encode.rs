@@ -2,7 +2,7 @@
 //!
 //! Everything is written straight into the caller's buffer, compact, in the order of
 //! `core/PROTOCOL.md`, without the line ending. Lists that would make a frame exceed
-//! [`MAX_SERVER_FRAME`] are cut, and the frame's `more` says so.
+//! [`MAX_SERVER_FRAME`](crate::protocol::MAX_SERVER_FRAME) are cut, and the frame's `more` says so.
 
 mod event;
 mod list;

@@ -29,7 +29,7 @@ fn integer() -> impl Strategy<Value = u64> + Clone {
     prop_oneof![0..20_u64, 0..=MAX_INTEGER, Just(MAX_INTEGER)]
 }
 
-pub fn request_id() -> impl Strategy<Value = RequestId> {
+pub(crate) fn request_id() -> impl Strategy<Value = RequestId> {
     integer().prop_map(RequestId)
 }
 
@@ -95,13 +95,16 @@ fn secret() -> impl Strategy<Value = Secret> {
 
 fn meta() -> impl Strategy<Value = Arc<str>> {
     vec((characters(0..=8), characters(0..=8), integer()), 0..4).prop_map(|fields| {
+        let quoted = |text: &str| serde_json::Value::from(text).to_string();
         let fields: Vec<String> = fields
             .iter()
-            .map(|(name, text, number)| format!("{name:?}:[{text:?}, {{\"n\" :-{number}.5e+1}}]"))
+            .map(|(name, text, number)| {
+                let (name, text) = (quoted(name), quoted(text));
+                format!("{name} :[{text}, {{\"n\": -{number}.5e+1}}]")
+            })
             .collect();
-        // Rust's escapes differ from JSON's where control characters are concerned.
-        let object = format!("{{{}}}", fields.join(" ,\n"));
-        meta::compact(&object).unwrap_or_else(|_| Arc::from(r#"{"a":null}"#))
+        let object = format!(" {{{}}}", fields.join(" ,\n"));
+        meta::compact(&object).expect("an object")
     })
 }
 
@@ -139,7 +142,7 @@ fn start() -> impl Strategy<Value = Start> {
         .prop_map(|(replay, have)| Start { replay, have })
 }
 
-pub fn request() -> impl Strategy<Value = Request> {
+pub(crate) fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         account(),
         friendship(),
@@ -309,7 +312,7 @@ fn chat() -> BoxedStrategy<Request> {
     .boxed()
 }
 
-pub fn error() -> impl Strategy<Value = RequestError> {
+pub(crate) fn error() -> impl Strategy<Value = RequestError> {
     (
         select(ErrorCode::ALL),
         characters(0..=40),
@@ -323,7 +326,7 @@ pub fn error() -> impl Strategy<Value = RequestError> {
 }
 
 /// Replies, each with the kind of request that it answers.
-pub fn reply() -> impl Strategy<Value = (ReplyKind, Reply)> {
+pub(crate) fn reply() -> impl Strategy<Value = (ReplyKind, Reply)> {
     prop_oneof![short_reply(), page(), session(), history()]
 }
 
@@ -530,7 +533,7 @@ fn body() -> BoxedStrategy<Body> {
     .boxed()
 }
 
-pub fn event() -> BoxedStrategy<Event> {
+pub(crate) fn event() -> BoxedStrategy<Event> {
     let state = prop_oneof![
         select(vec![
             GroupState::Invited,

@@ -159,12 +159,9 @@ proptest! {
     }
 
     #[test]
-    fn a_frame_is_one_exactly_when_it_is_json(frame in damaged(request_frame())) {
+    fn what_is_no_json_is_no_request(frame in damaged(request_frame())) {
         // The reference is a reader that knows nothing of the protocol.
-        let json = serde_json::from_slice::<serde_json::Map<String, Value>>(&frame).is_ok();
-        let taken = decode::request(&frame);
-        if !json {
-            prop_assert!(taken.is_err(), "{}", String::from_utf8_lossy(&frame));
-        }
+        prop_assume!(serde_json::from_slice::<serde_json::Map<String, Value>>(&frame).is_err());
+        prop_assert!(decode::request(&frame).is_err(), "{}", String::from_utf8_lossy(&frame));
     }
 }

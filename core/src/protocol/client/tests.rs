@@ -82,6 +82,10 @@ fn requests_of_accounts() {
         },
         r#""password","old":"o","new":"n""#,
     );
+}
+
+#[test]
+fn requests_of_users() {
     let password = secret("p");
     check(
         &Request::DeleteAccount { password },
@@ -157,6 +161,11 @@ fn requests_of_groups() {
         r#""group_update","group":7,"description":"","join":"open""#,
     );
     check(&Request::Group { group }, r#""group","group":7"#);
+}
+
+#[test]
+fn requests_of_lists() {
+    let group = CLUB;
     check(
         &Request::GroupMembers {
             group,

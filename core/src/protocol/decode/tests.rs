@@ -222,6 +222,10 @@ fn groups() {
             },
         );
     }
+}
+
+#[test]
+fn what_groups_say_of_themselves_and_members() {
     for &role in Role::ALL {
         check(
             &format!(
