@@ -1,13 +1,17 @@
 //! A chat of two users on standard input, with no async runtime and no network: the engine, a store
 //! in memory, and the loop that every front-end has. A line is `alice hello` or `bob hello`.
 //! `cargo run -p parlor-core --features sim --example embed`
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "a terminal program"
+)]
 
 use parlor_core::engine::{Config, Effect, Engine, Input};
 use parlor_core::protocol::{decode, encode};
 use parlor_core::{id::ConnectionId, secret::Secret, sim::MemoryStore, time::Timestamp};
 
 type AnyError = Box<dyn std::error::Error>;
-
 const NOW: Timestamp = Timestamp(1_700_000_000_000);
 
 fn main() -> Result<(), AnyError> {
