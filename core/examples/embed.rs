@@ -1,11 +1,7 @@
 //! A chat of two users on standard input, with no async runtime and no network: the engine, a store
 //! in memory, and the loop that every front-end has. A line is `alice hello` or `bob hello`.
 //! `cargo run -p parlor-core --features sim --example embed`
-#![allow(
-    clippy::disallowed_methods,
-    clippy::print_stdout,
-    reason = "a terminal program"
-)]
+#![allow(clippy::disallowed_methods, clippy::print_stdout)] // It talks to the terminal.
 
 use parlor_core::engine::{Config, Effect, Engine, Input};
 use parlor_core::protocol::{decode, encode};
