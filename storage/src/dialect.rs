@@ -1,0 +1,126 @@
+//! Where database engines differ; everything else of this crate is the same for all.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use parlor_core::time::{Timestamp, millis};
+use sea_orm::sea_query::TableCreateStatement;
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
+    SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
+};
+
+use crate::convert::number;
+
+/// One kind of database engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Dialect {
+    /// One file, one writer at a time, the machine's clock.
+    Sqlite,
+    /// MySQL and MariaDB: row locks, the server's clock.
+    MySql,
+}
+
+impl Dialect {
+    /// Returns sea-orm's name of the engine.
+    pub(crate) const fn backend(self) -> DbBackend {
+        match self {
+            Self::Sqlite => DbBackend::Sqlite,
+            Self::MySql => DbBackend::MySql,
+        }
+    }
+
+    /// Returns what ends a query that locks its rows in ascending order. SQLite's write
+    /// transactions lock everything.
+    pub(crate) const fn lock_by_id(self) -> &'static str {
+        match self {
+            Self::Sqlite => "",
+            Self::MySql => " ORDER BY id FOR UPDATE",
+        }
+    }
+
+    /// Returns the assignments that raise `delivered_seq` and `read_seq`, each to one bound number.
+    pub(crate) const fn raise_cursors(self) -> &'static str {
+        match self {
+            Self::Sqlite => "delivered_seq = MAX(delivered_seq, ?), read_seq = MAX(read_seq, ?)",
+            Self::MySql => {
+                "delivered_seq = GREATEST(delivered_seq, ?), read_seq = GREATEST(read_seq, ?)"
+            }
+        }
+    }
+
+    /// Returns what opens a list of tuples after `IN`.
+    pub(crate) const fn tuples(self) -> &'static str {
+        match self {
+            Self::Sqlite => "(VALUES ",
+            Self::MySql => "(",
+        }
+    }
+
+    /// Begins a transaction that writes. SQLite's takes the write lock at once: one that only
+    /// begins to write after it has read fails where another wrote meanwhile.
+    pub(crate) async fn begin_write(
+        self,
+        database: &DatabaseConnection,
+    ) -> Result<DatabaseTransaction, DbErr> {
+        let options = match self {
+            Self::Sqlite => TransactionOptions {
+                sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
+                ..TransactionOptions::default()
+            },
+            Self::MySql => TransactionOptions {
+                isolation_level: Some(IsolationLevel::ReadCommitted),
+                ..TransactionOptions::default()
+            },
+        };
+        database.begin_with_options(options).await
+    }
+
+    /// Begins a transaction whose reads are all of one moment.
+    pub(crate) async fn begin_read(
+        self,
+        database: &DatabaseConnection,
+    ) -> Result<DatabaseTransaction, DbErr> {
+        let options = match self {
+            Self::Sqlite => TransactionOptions::default(),
+            Self::MySql => TransactionOptions {
+                isolation_level: Some(IsolationLevel::RepeatableRead),
+                ..TransactionOptions::default()
+            },
+        };
+        database.begin_with_options(options).await
+    }
+
+    /// Reads the database's clock, which never goes back.
+    pub(crate) async fn now<C: ConnectionTrait>(self, connection: &C) -> Result<Timestamp, DbErr> {
+        match self {
+            Self::Sqlite => Ok(machine_clock()),
+            Self::MySql => {
+                let sql = "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
+                let statement = Statement::from_string(self.backend(), sql);
+                match connection.query_one_raw(statement).await? {
+                    Some(row) => number(&row, 0).map(Timestamp),
+                    None => Err(DbErr::Type("the clock says nothing".to_owned())),
+                }
+            }
+        }
+    }
+
+    /// Adds what a table needs on this engine: text of any script, rows kept in the order of their
+    /// primary key.
+    pub(crate) fn shape(self, table: &mut TableCreateStatement) {
+        match self {
+            Self::Sqlite => table.extra("WITHOUT ROWID"),
+            Self::MySql => table.character_set("utf8mb4").collate("utf8mb4_bin"),
+        };
+    }
+}
+
+/// The machine's clock, made non-decreasing within the process.
+fn machine_clock() -> Timestamp {
+    static LATEST: AtomicU64 = AtomicU64::new(0);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, millis);
+    Timestamp(LATEST.fetch_max(now, Ordering::AcqRel).max(now))
+}

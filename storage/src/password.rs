@@ -1,0 +1,220 @@
+//! Passwords: hashed by argon2id on threads of their own, a few at a time.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use async_channel::{Receiver, Sender};
+use async_std::task::spawn_blocking;
+use parlor_core::id::{SessionId, UserId};
+use parlor_core::name::Name;
+use parlor_core::protocol::request::UserRef;
+use parlor_core::protocol::{ErrorCode, RequestError};
+use parlor_core::secret::Secret;
+use parlor_core::store::{Command, StoreError, StoreFailure};
+use smol_str::SmolStr;
+use tracing::error;
+
+use crate::context::Context;
+use crate::error::OpenError;
+use crate::options::PasswordOptions;
+use crate::queue::Reply;
+use crate::reads;
+use crate::writer::{Work, WriteJob};
+
+/// When to repeat what was refused because too many wait for a hash.
+const RETRY: Duration = Duration::from_secs(2);
+
+/// A request with a password.
+#[derive(Debug)]
+pub(crate) struct PasswordJob {
+    pub(crate) work: PasswordWork,
+    pub(crate) reply: Reply,
+}
+
+/// What to do with the password.
+#[derive(Debug)]
+pub(crate) enum PasswordWork {
+    Register {
+        name: Name,
+        password: Secret,
+    },
+    Login {
+        who: UserRef,
+        password: Secret,
+        device: Option<SmolStr>,
+    },
+    Change {
+        user: UserId,
+        session: SessionId,
+        old: Secret,
+        new: Secret,
+    },
+    Delete {
+        user: UserId,
+        password: Secret,
+    },
+}
+
+/// Refuses a request because too many wait for a hash.
+pub(crate) fn busy() -> StoreFailure {
+    StoreFailure::Refused(RequestError::from(ErrorCode::Busy).retry_after(RETRY))
+}
+
+/// Takes one request after the other until no more can come; as many of these run as hashes may be
+/// computed at a time.
+pub(crate) async fn run(
+    context: Arc<Context>,
+    hasher: Arc<Hasher>,
+    jobs: Receiver<PasswordJob>,
+    writes: Sender<WriteJob>,
+) {
+    while let Ok(PasswordJob { work, reply }) = jobs.recv().await {
+        // What follows may take as long as a read and a write.
+        if reply.deadline < Instant::now() + context.options.timeout * 2 {
+            reply.send(Err(busy()));
+            continue;
+        }
+        match command(&context, &hasher, work).await {
+            Ok(work) => {
+                let job = WriteJob {
+                    work,
+                    bytes: 0,
+                    reply,
+                };
+                // The channel is closed only after this task has ended.
+                let _ = writes.send(job).await;
+            }
+            Err(failure) => reply.send(Err(failure)),
+        }
+    }
+}
+
+/// Makes a change of a request: passwords become hashes.
+async fn command(
+    context: &Context,
+    hasher: &Arc<Hasher>,
+    work: PasswordWork,
+) -> Result<Work, StoreFailure> {
+    Ok(match work {
+        PasswordWork::Register { name, password } => {
+            let hash = hasher.clone().hash(password).await?;
+            Work::Change(Command::Register { name, hash })
+        }
+        PasswordWork::Login {
+            who,
+            password,
+            device,
+        } => {
+            let (user, verified) = verified(context, hasher, &who, password).await?;
+            Work::Session(Command::OpenSession {
+                user,
+                verified,
+                device,
+            })
+        }
+        PasswordWork::Change {
+            user,
+            session,
+            old,
+            new,
+        } => {
+            let (_, verified) = verified(context, hasher, &UserRef::Id(user), old).await?;
+            let hash = hasher.clone().hash(new).await?;
+            Work::Change(Command::ChangePassword {
+                user,
+                session,
+                verified,
+                hash,
+            })
+        }
+        PasswordWork::Delete { user, password } => {
+            let (_, verified) = verified(context, hasher, &UserRef::Id(user), password).await?;
+            Work::Change(Command::DeleteAccount { user, verified })
+        }
+    })
+}
+
+/// Returns the user and the stored hash if that is the user's password. An unknown user costs as
+/// much time as a wrong password.
+async fn verified(
+    context: &Context,
+    hasher: &Arc<Hasher>,
+    who: &UserRef,
+    password: Secret,
+) -> Result<(UserId, Secret), StoreFailure> {
+    let found = context
+        .query(reads::find(context, who))
+        .await
+        .map_err(StoreError::from)?
+        .filter(|(_, row)| row.name.is_some())
+        .map(|(user, row)| (user, row.hash));
+    let hash = found.as_ref().map(|(_, hash)| hash.clone());
+    let right = hasher.clone().verify(password, hash).await;
+    match found {
+        Some(found) if right => Ok(found),
+        _ => Err(StoreFailure::Refused(ErrorCode::BadCredentials.into())),
+    }
+}
+
+/// Hashes and verifies.
+pub(crate) struct Hasher {
+    argon2: Argon2<'static>,
+    /// The hash of no password that anyone knows, at the present cost.
+    dummy: Secret,
+}
+
+impl Hasher {
+    /// Checks the settings, and computes one hash.
+    pub(crate) async fn new(options: PasswordOptions) -> Result<Self, OpenError> {
+        let PasswordOptions {
+            memory_kib,
+            iterations,
+            ..
+        } = options;
+        let refused = |reason: String| OpenError::Password {
+            memory_kib,
+            iterations,
+            reason,
+        };
+        let params = Params::new(memory_kib, iterations, 1, None)
+            .map_err(|error| refused(error.to_string()))?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let with = argon2.clone();
+        let dummy = spawn_blocking(move || {
+            let mut password = [0; 32];
+            getrandom::fill(&mut password).map_err(|error| error.to_string())?;
+            phc(&with, &password)
+        });
+        let dummy = dummy.await.map_err(refused)?;
+        Ok(Self { argon2, dummy })
+    }
+
+    async fn hash(self: Arc<Self>, password: Secret) -> Result<Secret, StoreFailure> {
+        spawn_blocking(move || phc(&self.argon2, password.expose().as_bytes()))
+            .await
+            .map_err(|reason| {
+                error!(reason, "a password could not be hashed");
+                StoreError::Unavailable.into()
+            })
+    }
+
+    async fn verify(self: Arc<Self>, password: Secret, hash: Option<Secret>) -> bool {
+        spawn_blocking(move || {
+            let hash = hash.as_ref().unwrap_or(&self.dummy);
+            // The hash says by itself what it cost.
+            self.argon2
+                .verify_password(password.expose().as_bytes(), hash.expose())
+                .is_ok()
+        })
+        .await
+    }
+}
+
+/// Hashes with a random salt, as a PHC string.
+fn phc(argon2: &Argon2<'_>, password: &[u8]) -> Result<Secret, String> {
+    argon2
+        .hash_password(password)
+        .map(|hash| Secret::new(hash.to_string()))
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,254 @@
+//! Entries of logs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parlor_core::id::{ConversationId, Place, Seq, UserId};
+use parlor_core::log::Entry;
+use parlor_core::protocol::ErrorCode;
+use parlor_core::protocol::request::Anchor;
+use parlor_core::rules::read as rights;
+use parlor_core::store::{Kind, MessageRow, Page, ReadDone};
+use sea_orm::{DbErr, Value};
+
+use crate::context::Context;
+use crate::convert::{conversation, message, message_columns, sql, unsql};
+use crate::reads::{ReadError, lists};
+use crate::sql::Sql;
+
+/// How many rows are read at a time: the texts of a page's limit may exceed its bytes by far.
+const ROWS: usize = 64;
+
+/// Reads the first entries above a number.
+pub(super) async fn fetch(
+    context: &Context,
+    id: ConversationId,
+    after: Seq,
+    limit: u32,
+    bytes: u32,
+) -> Result<ReadDone, ReadError> {
+    let text = "SELECT id, low_id, high_id, last_seq FROM conversation WHERE id = ?";
+    let head = Sql::new(context.dialect, text)
+        .bind(sql(id.0))
+        .one(&context.reader)
+        .await?;
+    let mut page = Page {
+        conversation: id,
+        after,
+        entries: Vec::new(),
+        last: Seq(0),
+    };
+    if let Some(head) = head {
+        let (_, place, last) = conversation(&head, 0)?;
+        page.last = last;
+        let range = Range {
+            conversation: id,
+            place,
+            low: after.next(),
+            // Not above what was read as the end, though more may have been committed since.
+            high: last,
+            backward: false,
+        };
+        page.entries = range.read(context, limit, bytes).await?.0;
+    }
+    Ok(ReadDone::Page(page))
+}
+
+/// Reads part of a log, as far as the reader may see it.
+pub(super) async fn history(
+    context: &Context,
+    reader: UserId,
+    place: Place,
+    anchor: Anchor,
+    limit: u32,
+    bytes: u32,
+) -> Result<ReadDone, ReadError> {
+    let (conversation, joined) = readable(context, reader, place).await?;
+    let end = Seq(unsql(i64::MAX));
+    let (low, high) = match anchor {
+        Anchor::Newest => (joined, end),
+        Anchor::After(seq) => (joined.max(seq.next()), end),
+        Anchor::Before(Seq(0)) => (Seq(1), Seq(0)),
+        Anchor::Before(seq) => (joined, seq.previous()),
+    };
+    let range = Range {
+        conversation,
+        place,
+        low,
+        high,
+        backward: !matches!(anchor, Anchor::After(_)),
+    };
+    let (mut entries, more) = range.read(context, limit, bytes).await?;
+    if range.backward {
+        entries.reverse();
+    }
+    Ok(ReadDone::History { entries, more })
+}
+
+/// Returns the conversation of a place and the first entry that a reader may see.
+async fn readable(
+    context: &Context,
+    reader: UserId,
+    place: Place,
+) -> Result<(ConversationId, Seq), ReadError> {
+    match place {
+        Place::Direct(pair) => {
+            let found = lists::direct(context, pair).await?;
+            let member = match found {
+                Some(conversation) => lists::member(context, conversation, reader).await?,
+                None => None,
+            };
+            let other = match pair.other(reader) {
+                Some(other) => lists::account(context, other).await?,
+                None => None,
+            };
+            let first = rights::direct_log(member.as_ref(), other.as_ref())?;
+            let conversation = found.ok_or(ErrorCode::NotFriends)?;
+            Ok((conversation, first))
+        }
+        Place::Group(group) => {
+            let row = lists::group_row(context, group).await?;
+            let member = lists::member(context, group.conversation(), reader).await?;
+            let first = rights::group_log(row.as_ref(), member.as_ref())?;
+            Ok((group.conversation(), first))
+        }
+    }
+}
+
+/// Part of a log, and from which end to read it.
+struct Range {
+    conversation: ConversationId,
+    place: Place,
+    low: Seq,
+    high: Seq,
+    backward: bool,
+}
+
+impl Range {
+    /// Reads entries up to a limit in number and in bytes, but at least one, and whether more
+    /// follow.
+    async fn read(
+        &self,
+        context: &Context,
+        limit: u32,
+        bytes: u32,
+    ) -> Result<(Vec<Arc<Entry>>, bool), DbErr> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
+        let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let (mut low, mut high) = (self.low, self.high);
+        let mut page: Vec<Arc<Entry>> = Vec::new();
+        while low <= high {
+            // One more than is wanted says whether more follow.
+            let wanted = limit.saturating_sub(page.len()).saturating_add(1).min(ROWS);
+            let rows = self.rows(context, low, high, wanted).await?;
+            let exhausted = rows.len() < wanted;
+            for (seq, row) in &rows {
+                if self.backward {
+                    high = seq.previous();
+                } else {
+                    low = seq.next();
+                }
+                let target = row.target.clone();
+                let entry = rights::entry(self.conversation, self.place, *seq, &row.row, target);
+                let weight = rights::text_bytes(&entry);
+                if page.len() == limit || (weight > left && !page.is_empty()) {
+                    return Ok((page, true));
+                }
+                left = left.saturating_sub(weight);
+                page.push(Arc::new(entry));
+            }
+            if exhausted {
+                break;
+            }
+        }
+        Ok((page, false))
+    }
+
+    async fn rows(
+        &self,
+        context: &Context,
+        low: Seq,
+        high: Seq,
+        limit: usize,
+    ) -> Result<Vec<(Seq, Row)>, DbErr> {
+        let text = if self.backward {
+            concat!(
+                "SELECT ",
+                message_columns!(),
+                " FROM message WHERE conversation_id = ? AND seq BETWEEN ? AND ? \
+                 ORDER BY seq DESC LIMIT ?"
+            )
+        } else {
+            concat!(
+                "SELECT ",
+                message_columns!(),
+                " FROM message WHERE conversation_id = ? AND seq BETWEEN ? AND ? \
+                 ORDER BY seq LIMIT ?"
+            )
+        };
+        let found = Sql::new(context.dialect, text)
+            .bind(sql(self.conversation.0))
+            .bind(sql(low.0))
+            .bind(sql(high.0))
+            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .all(&context.reader)
+            .await?;
+        let mut rows = Vec::with_capacity(found.len());
+        for row in &found {
+            let ((_, seq), row) = message(row)?;
+            rows.push((seq, row));
+        }
+        let targets = self.targets(context, &rows).await?;
+        let with_target = |(seq, row): (Seq, MessageRow)| {
+            let target = match &row.kind {
+                Kind::Edit { target } => targets.get(target).cloned(),
+                _ => None,
+            };
+            (seq, Row { row, target })
+        };
+        Ok(rows.into_iter().map(with_target).collect())
+    }
+
+    /// Reads the present texts of what was edited.
+    async fn targets(
+        &self,
+        context: &Context,
+        rows: &[(Seq, MessageRow)],
+    ) -> Result<BTreeMap<Seq, Arc<str>>, DbErr> {
+        let tuples: Vec<[Value; 2]> = rows
+            .iter()
+            .filter_map(|(_, row)| match &row.kind {
+                Kind::Edit { target } => Some(*target),
+                _ => None,
+            })
+            .map(|target| [sql(self.conversation.0).into(), sql(target.0).into()])
+            .collect();
+        let mut texts = BTreeMap::new();
+        if tuples.is_empty() {
+            return Ok(texts);
+        }
+        let text = concat!(
+            "SELECT ",
+            message_columns!(),
+            " FROM message WHERE (conversation_id, seq) IN "
+        );
+        // As many as there are rows, which is less than one list may hold.
+        let found = Sql::new(context.dialect, text)
+            .tuples(&tuples)
+            .all(&context.reader)
+            .await?;
+        for row in &found {
+            let ((_, seq), row) = message(row)?;
+            if let Some(text) = rights::present_text(&row) {
+                texts.insert(seq, text);
+            }
+        }
+        Ok(texts)
+    }
+}
+
+/// An entry, and for an edit the present text of what it edited.
+struct Row {
+    row: MessageRow,
+    target: Option<Arc<str>>,
+}

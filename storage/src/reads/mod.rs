@@ -1,0 +1,127 @@
+//! Reads.
+
+mod changes;
+mod lists;
+mod log;
+pub(crate) mod roster;
+
+use std::sync::Arc;
+
+use async_channel::Receiver;
+use parlor_core::protocol::{ErrorCode, RequestError};
+use parlor_core::store::{Read, ReadDone, StoreError, StoreFailure, StoreResponse, StoreResult};
+use sea_orm::DbErr;
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::queue::Reply;
+
+pub(crate) use lists::find;
+
+/// A read that is carried out alone.
+#[derive(Debug)]
+pub(crate) struct ReadJob {
+    pub(crate) read: Read,
+    pub(crate) reply: Reply,
+}
+
+/// Why nothing was read.
+#[derive(Debug)]
+enum ReadError {
+    /// The reader may not.
+    Refused(RequestError),
+    /// The database failed.
+    Failed(Failure),
+}
+
+impl From<RequestError> for ReadError {
+    fn from(error: RequestError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<ErrorCode> for ReadError {
+    fn from(code: ErrorCode) -> Self {
+        Self::Refused(code.into())
+    }
+}
+
+impl From<DbErr> for ReadError {
+    fn from(error: DbErr) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+impl From<Failure> for ReadError {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Reads until no more can come.
+pub(crate) async fn run(context: Arc<Context>, jobs: Receiver<ReadJob>) {
+    while let Ok(job) = jobs.recv().await {
+        let found = context.bounded(read(&context, job.read)).await;
+        let result: StoreResult = match found {
+            Ok(found) => Ok(StoreResponse::Read(found)),
+            Err(ReadError::Refused(error)) => Err(StoreFailure::Refused(error)),
+            Err(ReadError::Failed(failure)) => Err(StoreError::from(failure).into()),
+        };
+        job.reply.send(result);
+    }
+}
+
+async fn read(context: &Context, read: Read) -> Result<ReadDone, ReadError> {
+    match read {
+        // These two are read together with others', by `grouped`.
+        Read::Rosters(_) | Read::Heads { .. } => Err(ReadError::Failed(Failure::Unavailable)),
+        Read::Fetch {
+            conversation,
+            after,
+            limit,
+            bytes,
+        } => log::fetch(context, conversation, after, limit, bytes).await,
+        Read::Changes {
+            since,
+            conversations_after,
+            users_after,
+            limit,
+        } => changes::changes(context, since, conversations_after, users_after, limit).await,
+        Read::User { reader, who } => lists::user(context, reader, &who).await,
+        Read::Friends {
+            reader,
+            after,
+            limit,
+        } => lists::friends(context, reader, after, limit).await,
+        Read::Groups {
+            reader,
+            after,
+            limit,
+        } => lists::groups(context, reader, after, limit).await,
+        Read::Conversations {
+            reader,
+            after,
+            limit,
+        } => lists::conversations(context, reader, after, limit).await,
+        Read::Group { reader, group } => lists::group(context, reader, group).await,
+        Read::Members {
+            reader,
+            group,
+            after,
+            limit,
+        } => lists::members(context, reader, group, after, limit).await,
+        Read::Requests {
+            reader,
+            group,
+            after,
+            limit,
+        } => lists::requests(context, reader, group, after, limit).await,
+        Read::History {
+            reader,
+            place,
+            anchor,
+            limit,
+            bytes,
+        } => log::history(context, reader, place, anchor, limit, bytes).await,
+    }
+}

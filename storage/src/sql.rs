@@ -1,0 +1,167 @@
+//! Statements as text, for the paths on which a query builder costs more than it helps.
+//!
+//! Lists are padded to powers of two by repeating their last element, so that the connections'
+//! caches of prepared statements hold few shapes.
+
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+
+use crate::dialect::Dialect;
+
+/// The most elements of one list; longer ones are split.
+pub(crate) const CHUNK: usize = 256;
+
+/// A statement in the making. Its text is made of constants alone; all else is bound.
+#[derive(Debug)]
+pub(crate) struct Sql {
+    dialect: Dialect,
+    text: String,
+    values: Vec<Value>,
+}
+
+impl Sql {
+    /// Begins a statement.
+    pub(crate) fn new(dialect: Dialect, text: &'static str) -> Self {
+        Self {
+            dialect,
+            text: text.to_owned(),
+            values: Vec::new(),
+        }
+    }
+
+    /// Adds text.
+    pub(crate) fn then(mut self, text: &'static str) -> Self {
+        self.text.push_str(text);
+        self
+    }
+
+    /// Adds the value of one `?` of the text.
+    pub(crate) fn bind(mut self, value: impl Into<Value>) -> Self {
+        self.values.push(value.into());
+        self
+    }
+
+    /// Adds a list of numbers, at most [`CHUNK`], in parentheses.
+    pub(crate) fn list(mut self, numbers: &[i64]) -> Self {
+        self.text.push('(');
+        for (index, number) in padded(numbers).enumerate() {
+            self.text.push_str(if index == 0 { "?" } else { ",?" });
+            self.values.push((*number).into());
+        }
+        self.text.push(')');
+        self
+    }
+
+    /// Adds a list of tuples, at most [`CHUNK`], in parentheses, to compare a tuple with.
+    pub(crate) fn tuples<const N: usize>(mut self, tuples: &[[Value; N]]) -> Self {
+        self.text.push_str(self.dialect.tuples());
+        for (index, tuple) in padded(tuples).enumerate() {
+            self.row(index == 0, tuple);
+        }
+        self.text.push(')');
+        self
+    }
+
+    /// Adds arms of a `CASE`, at most [`CHUNK`]: what each number becomes.
+    pub(crate) fn arms(mut self, arms: &[(i64, i64)]) -> Self {
+        for (key, value) in padded(arms) {
+            self.text.push_str(" WHEN ? THEN ?");
+            self.values.push((*key).into());
+            self.values.push((*value).into());
+        }
+        self
+    }
+
+    /// Adds rows to insert, not padded.
+    fn rows<const N: usize>(mut self, rows: &[[Value; N]]) -> Self {
+        for (index, row) in rows.iter().enumerate() {
+            self.row(index == 0, row);
+        }
+        self
+    }
+
+    fn row(&mut self, first: bool, row: &[Value]) {
+        self.text.push_str(if first { "(" } else { ",(" });
+        for (column, value) in row.iter().enumerate() {
+            self.text.push_str(if column == 0 { "?" } else { ",?" });
+            self.values.push(value.clone());
+        }
+        self.text.push(')');
+    }
+
+    fn statement(self) -> Statement {
+        Statement::from_sql_and_values(self.dialect.backend(), self.text, self.values)
+    }
+
+    /// Reads all rows.
+    pub(crate) async fn all<C: ConnectionTrait>(
+        self,
+        connection: &C,
+    ) -> Result<Vec<QueryResult>, DbErr> {
+        connection.query_all_raw(self.statement()).await
+    }
+
+    /// Reads the first row.
+    pub(crate) async fn one<C: ConnectionTrait>(
+        self,
+        connection: &C,
+    ) -> Result<Option<QueryResult>, DbErr> {
+        connection.query_one_raw(self.statement()).await
+    }
+
+    /// Executes the statement; returns how many rows it changed.
+    pub(crate) async fn run<C: ConnectionTrait>(self, connection: &C) -> Result<u64, DbErr> {
+        let done = connection.execute_raw(self.statement()).await?;
+        Ok(done.rows_affected())
+    }
+}
+
+/// Inserts rows with few statements, each of a power of two of rows. `into` ends with `VALUES `.
+pub(crate) async fn insert<const N: usize, C: ConnectionTrait>(
+    connection: &C,
+    dialect: Dialect,
+    into: &'static str,
+    rows: &[[Value; N]],
+) -> Result<(), DbErr> {
+    let mut rest = rows;
+    while !rest.is_empty() {
+        // The largest power of two that is not above what is left.
+        let size = 1 << rest.len().min(CHUNK).ilog2();
+        let (now, later) = rest.split_at(size);
+        Sql::new(dialect, into).rows(now).run(connection).await?;
+        rest = later;
+    }
+    Ok(())
+}
+
+/// Repeats the last element up to a power of two.
+fn padded<T>(elements: &[T]) -> impl Iterator<Item = &T> {
+    let missing = elements.len().next_power_of_two() - elements.len();
+    let last = elements.last().into_iter();
+    elements.iter().chain(last.cycle().take(missing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_padded_to_powers_of_two() {
+        let sql = Sql::new(Dialect::Sqlite, "a IN ").list(&[7, 8, 9]);
+        assert_eq!(sql.text, "a IN (?,?,?,?)");
+        assert_eq!(sql.values, [7_i64, 8, 9, 9].map(Value::from));
+    }
+
+    #[test]
+    fn tuples_are_spelled_as_the_engine_wants_them() {
+        let tuples = [[1_i64, 2], [3, 4]].map(|tuple| tuple.map(Value::from));
+        let text = |dialect| Sql::new(dialect, "(a, b) IN ").tuples(&tuples).text;
+        assert_eq!(text(Dialect::Sqlite), "(a, b) IN (VALUES (?,?),(?,?))");
+        assert_eq!(text(Dialect::MySql), "(a, b) IN ((?,?),(?,?))");
+    }
+
+    #[test]
+    fn an_empty_list_is_empty() {
+        let sql = Sql::new(Dialect::Sqlite, "a IN ").list(&[]);
+        assert_eq!(sql.text, "a IN ()");
+    }
+}

@@ -1,0 +1,322 @@
+//! Changes: whatever waits is carried out in one transaction.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use async_channel::{Receiver, Sender};
+use async_std::future::timeout;
+use parlor_core::rules;
+use parlor_core::store::{
+    Applied, Command, Done, Mark, ReadSet, Refusal, StoreError, StoreFailure, StoreResponse,
+    StoreResult, View,
+};
+use parlor_core::time::Timestamp;
+use sea_orm::DatabaseTransaction;
+use tracing::{error, warn};
+
+use crate::context::Context;
+use crate::failure::Failure;
+use crate::grouped::{Grouped, GroupedJob};
+use crate::marks;
+use crate::numbers::Numbers;
+use crate::queue::{Reply, deliver};
+use crate::{load, write};
+
+/// How often a batch may ask for further rows.
+const ROUNDS: usize = 8;
+
+/// Something to write.
+#[derive(Debug)]
+pub(crate) struct WriteJob {
+    pub(crate) work: Work,
+    /// The bytes of text in it.
+    pub(crate) bytes: usize,
+    pub(crate) reply: Reply,
+}
+
+/// What to write.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// A change, answered as what came of it.
+    Change(Command),
+    /// A change that opens a session, answered with the roster.
+    Session(Command),
+    /// Cursors to raise.
+    Marks(Vec<Mark>),
+}
+
+/// A change that waits for its answer.
+#[derive(Debug)]
+struct Job {
+    command: Command,
+    opens_session: bool,
+    reply: Reply,
+}
+
+/// The results of a batch, one for each of its commands.
+type Results = Vec<Result<Applied, StoreFailure>>;
+
+/// The one that writes.
+pub(crate) struct Writer {
+    context: Arc<Context>,
+    jobs: Receiver<WriteJob>,
+    rosters: Sender<GroupedJob>,
+    numbers: Numbers,
+}
+
+impl Writer {
+    pub(crate) fn new(
+        context: Arc<Context>,
+        jobs: Receiver<WriteJob>,
+        rosters: Sender<GroupedJob>,
+    ) -> Self {
+        Self {
+            context,
+            jobs,
+            rosters,
+            numbers: Numbers::default(),
+        }
+    }
+
+    /// Writes until no more can come.
+    pub(crate) async fn run(mut self) {
+        while let Ok(first) = self.jobs.recv().await {
+            let (mut changes, mut marks) = (Vec::new(), Vec::new());
+            let (mut rows, mut bytes) = (0, 0);
+            let mut next = Some(first);
+            while let Some(job) = next {
+                rows += 1;
+                bytes += job.bytes;
+                let reply = job.reply;
+                match job.work {
+                    Work::Change(command) => changes.push(Job {
+                        command,
+                        opens_session: false,
+                        reply,
+                    }),
+                    Work::Session(command) => changes.push(Job {
+                        command,
+                        opens_session: true,
+                        reply,
+                    }),
+                    Work::Marks(raised) => marks.push((raised, reply)),
+                }
+                let options = &self.context.options;
+                let full = rows >= options.batch_rows || bytes >= options.batch_bytes;
+                next = if full {
+                    None
+                } else {
+                    self.jobs.try_recv().ok()
+                };
+            }
+            self.changes(changes).await;
+            self.marks(marks).await;
+        }
+    }
+
+    /// Carries changes out. A batch that the database refuses is halved until the one that is at
+    /// fault stands alone; that one is tried once more, since what it collided with is there now
+    /// for the rules to see.
+    async fn changes(&mut self, jobs: Vec<Job>) {
+        let mut batches = VecDeque::from([(jobs, false)]);
+        while let Some((jobs, again)) = batches.pop_front() {
+            let mut jobs = self.in_time(jobs);
+            if jobs.is_empty() {
+                continue;
+            }
+            let commands: Vec<&Command> = jobs.iter().map(|job| &job.command).collect();
+            match self.transaction(&commands).await {
+                Ok(results) => self.complete(jobs, results).await,
+                Err(Failure::Rejected) if jobs.len() > 1 => {
+                    let rest = jobs.split_off(jobs.len() / 2);
+                    batches.push_front((rest, false));
+                    batches.push_front((jobs, false));
+                }
+                Err(Failure::Rejected) if !again => batches.push_front((jobs, true)),
+                Err(failure) => {
+                    if failure == Failure::Rejected {
+                        error!("the database refuses a change for good");
+                    }
+                    let results = jobs
+                        .iter()
+                        .map(|_| Err(StoreError::from(failure).into()))
+                        .collect();
+                    self.complete(jobs, results).await;
+                }
+            }
+        }
+    }
+
+    /// Refuses those that could not be completed before their deadline.
+    fn in_time(&self, jobs: Vec<Job>) -> Vec<Job> {
+        let end = Instant::now() + self.context.options.timeout;
+        let (jobs, late): (Vec<_>, Vec<_>) =
+            jobs.into_iter().partition(|job| job.reply.deadline >= end);
+        if !late.is_empty() {
+            warn!(changes = late.len(), "changes have waited for too long");
+            let unavailable = |job: Job| (job.reply, Err(StoreError::Unavailable.into()));
+            let answers = late.into_iter().map(unavailable).collect();
+            deliver(&self.context.sink, answers);
+        }
+        jobs
+    }
+
+    /// Answers a batch, all at once but for new sessions, whose rosters are read first.
+    async fn complete(&self, jobs: Vec<Job>, results: Results) {
+        let mut answers: Vec<(Reply, StoreResult)> = Vec::with_capacity(jobs.len());
+        for (job, result) in jobs.into_iter().zip(results) {
+            match result {
+                Ok(applied) if job.opens_session => {
+                    if let Some(roster) = opened(&job.command, &applied, job.reply) {
+                        // The channel is closed only after this task has ended.
+                        let _ = self.rosters.send(roster).await;
+                    }
+                }
+                Ok(applied) => answers.push((job.reply, Ok(StoreResponse::Applied(applied)))),
+                Err(failure) => answers.push((job.reply, Err(failure))),
+            }
+        }
+        deliver(&self.context.sink, answers);
+    }
+
+    /// Carries changes out in one transaction, in order; a refused one does not affect the others.
+    async fn transaction(&mut self, commands: &[&Command]) -> Result<Results, Failure> {
+        let committing = AtomicBool::new(false);
+        let limit = self.context.options.timeout;
+        match timeout(limit, self.rounds(commands, &committing)).await {
+            Ok(result) => result,
+            Err(_) if committing.load(Ordering::Acquire) => {
+                warn!("the database did not say in time whether it committed");
+                Err(Failure::Unknown)
+            }
+            Err(_) => {
+                warn!("the database did not write in time");
+                Err(Failure::Unavailable)
+            }
+        }
+    }
+
+    async fn rounds(
+        &mut self,
+        commands: &[&Command],
+        committing: &AtomicBool,
+    ) -> Result<Results, Failure> {
+        let context = Arc::clone(&self.context);
+        let mut needs = ReadSet::default();
+        for command in commands {
+            merge(&mut needs, rules::read_set(command));
+        }
+        for _ in 0..ROUNDS {
+            let mut view = View::new(Timestamp::default(), context.options.limits);
+            self.numbers.hand_out(&context, &needs, &mut view).await?;
+            let transaction = context.dialect.begin_write(&context.writer).await?;
+            view.now = context.dialect.now(&transaction).await?;
+            load::load(&transaction, context.dialect, &needs, &mut view).await?;
+            let (results, missing) = apply(commands, &mut view);
+            self.numbers.take_back(&view);
+            if let Some(missing) = missing {
+                transaction.rollback().await?;
+                merge(&mut needs, missing);
+                continue;
+            }
+            write::write(&transaction, context.dialect, &view).await?;
+            commit(transaction, committing).await?;
+            return Ok(results);
+        }
+        error!("a change asks for rows without end");
+        Err(Failure::Rejected)
+    }
+
+    /// Raises cursors, in one transaction.
+    async fn marks(&self, jobs: Vec<(Vec<Mark>, Reply)>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let marks: Vec<Mark> = jobs.iter().flat_map(|(marks, _)| marks).copied().collect();
+        let result: StoreResult = match self
+            .context
+            .bounded(marks::raise(&self.context, &marks))
+            .await
+        {
+            Ok(()) => Ok(StoreResponse::Marked),
+            Err(failure) => Err(StoreError::from(failure).into()),
+        };
+        let answers = jobs
+            .into_iter()
+            .map(|(_, reply)| (reply, result.clone()))
+            .collect();
+        deliver(&self.context.sink, answers);
+    }
+}
+
+/// Lets the rules decide on each change; also returns what rows are missing, if any are.
+fn apply(commands: &[&Command], view: &mut View) -> (Results, Option<ReadSet>) {
+    let mut results = Vec::with_capacity(commands.len());
+    let mut missing: Option<ReadSet> = None;
+    for command in commands {
+        match rules::apply(command, view) {
+            Ok(applied) => results.push(Ok(applied)),
+            Err(Refusal::Request(error)) => results.push(Err(error.into())),
+            Err(Refusal::Incomplete(more)) => {
+                merge(missing.get_or_insert_with(ReadSet::default), *more);
+            }
+        }
+    }
+    (results, missing)
+}
+
+/// Commits. Whatever goes wrong from here on, the database may have committed.
+async fn commit(transaction: DatabaseTransaction, committing: &AtomicBool) -> Result<(), Failure> {
+    committing.store(true, Ordering::Release);
+    transaction.commit().await.map_err(|error| {
+        warn!(%error, "the database did not say that it committed");
+        Failure::Unknown
+    })
+}
+
+/// Asks for the roster of a new session.
+fn opened(command: &Command, applied: &Applied, reply: Reply) -> Option<GroupedJob> {
+    match (command, &applied.done) {
+        (Command::OpenSession { user, .. }, Done::Session { session, expires }) => {
+            let work = Grouped::Opened {
+                user: *user,
+                session: *session,
+                expires: *expires,
+                changed: applied.changed.clone(),
+            };
+            Some(GroupedJob { work, reply })
+        }
+        _ => {
+            reply.send(Err(StoreError::Unknown.into()));
+            None
+        }
+    }
+}
+
+/// Adds one read set to another.
+fn merge(one: &mut ReadSet, other: ReadSet) {
+    one.users.extend(other.users);
+    one.names.extend(other.names);
+    one.places.extend(other.places);
+    one.sessions_of.extend(other.sessions_of);
+    one.friendships.extend(other.friendships);
+    one.friendships_of.extend(other.friendships_of);
+    one.members.extend(other.members);
+    one.members_of.extend(other.members_of);
+    one.memberships_of.extend(other.memberships_of);
+    one.invitations.extend(other.invitations);
+    one.invitations_of.extend(other.invitations_of);
+    one.invitations_to.extend(other.invitations_to);
+    one.join_requests.extend(other.join_requests);
+    one.join_requests_of.extend(other.join_requests_of);
+    one.join_requests_to.extend(other.join_requests_to);
+    one.keys.extend(other.keys);
+    one.group_keys.extend(other.group_keys);
+    one.messages.extend(other.messages);
+    one.counts.extend(other.counts);
+    one.new_users += other.new_users;
+    one.new_conversations += other.new_conversations;
+    one.new_sessions += other.new_sessions;
+}
