@@ -69,10 +69,10 @@ pub(crate) async fn run(context: Arc<Context>, jobs: Receiver<GroupedJob>) {
                 for job in batch {
                     let job = [job];
                     let found = read(&context, &job).await;
-                    complete(&context, job.into(), found);
+                    complete(&context, job.into(), &found);
                 }
             }
-            found => complete(&context, batch, found),
+            found => complete(&context, batch, &found),
         }
     }
 }
@@ -191,11 +191,11 @@ impl Reader<'_> {
 }
 
 /// Answers a batch, all at once.
-fn complete(context: &Context, batch: Vec<GroupedJob>, found: Result<Found, Failure>) {
+fn complete(context: &Context, batch: Vec<GroupedJob>, found: &Result<Found, Failure>) {
     let answers = batch
         .into_iter()
         .map(|job| {
-            let result = match &found {
+            let result = match found {
                 Ok(found) => found.answer(job.work),
                 Err(failure) => Err(failed(&job.work, *failure).into()),
             };

@@ -162,8 +162,10 @@ mod tests {
 
     use super::*;
 
-    fn sink() -> (Sink, Arc<Mutex<Vec<(StoreToken, StoreResult)>>>) {
-        let seen = Arc::new(Mutex::new(Vec::new()));
+    type Answers = Arc<Mutex<Vec<(StoreToken, StoreResult)>>>;
+
+    fn sink() -> (Sink, Answers) {
+        let seen = Answers::default();
         let also = Arc::clone(&seen);
         (
             Arc::new(move |batch| also.lock().unwrap().extend(batch)),
