@@ -106,6 +106,7 @@ impl Engine {
                 self.catch_up(id);
             }
             self.pause_or_resume(id);
+            self.set_alarm(id);
         }
         Ok(())
     }
