@@ -44,10 +44,13 @@ async fn measure(folder: &Path, seconds: u64, pairs: u64, each: u64) -> Result<(
         Arc::new(AtomicU64::new(0)),
         Arc::new(AtomicBool::new(false)),
     );
-    let mut tasks = Vec::new();
+    let mut places = Vec::new();
     for pair in 0..pairs {
         let users = [format!("one {pair}"), format!("other {pair}")];
-        let place = friends(&store, &users).await?;
+        places.push(friends(&store, &users).await?);
+    }
+    let mut tasks = Vec::new();
+    for place in places {
         for lane in 0..each {
             let (store, done, stop) = (store.clone(), Arc::clone(&done), Arc::clone(&stop));
             tasks.push(spawn(async move {

@@ -63,6 +63,10 @@ pub(crate) async fn run(context: Arc<Context>, jobs: Receiver<GroupedJob>) {
                 Err(_) => break,
             }
         }
+        let batch = in_time(&context, batch);
+        if batch.is_empty() {
+            continue;
+        }
         match read(&context, &batch).await {
             Err(Failure::Rejected) if batch.len() > 1 => {
                 // What one of them stumbles over must not harm the others.
@@ -75,6 +79,17 @@ pub(crate) async fn run(context: Arc<Context>, jobs: Receiver<GroupedJob>) {
             found => complete(&context, batch, &found),
         }
     }
+}
+
+/// Refuses those that could not be read before their deadline; the roster of a session that was
+/// opened is read all the same.
+fn in_time(context: &Context, batch: Vec<GroupedJob>) -> Vec<GroupedJob> {
+    let limit = context.options.timeout;
+    let (batch, late): (Vec<_>, Vec<_>) = batch
+        .into_iter()
+        .partition(|job| matches!(job.work, Grouped::Opened { .. }) || job.reply.has_time(limit));
+    complete(context, late, &Err(Failure::Unavailable));
+    batch
 }
 
 /// What was read for a batch.

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use async_channel::{Receiver, Sender};
 use async_std::future::timeout;
@@ -151,9 +150,9 @@ impl Writer {
 
     /// Refuses those that could not be completed before their deadline.
     fn in_time(&self, jobs: Vec<Job>) -> Vec<Job> {
-        let end = Instant::now() + self.context.options.timeout;
+        let limit = self.context.options.timeout;
         let (jobs, late): (Vec<_>, Vec<_>) =
-            jobs.into_iter().partition(|job| job.reply.deadline >= end);
+            jobs.into_iter().partition(|job| job.reply.has_time(limit));
         if !late.is_empty() {
             warn!(changes = late.len(), "changes have waited for too long");
             let unavailable = |job: Job| (job.reply, Err(StoreError::Unavailable.into()));

@@ -414,18 +414,25 @@ fn a_writer_that_never_ends_makes_the_store_unavailable() {
         let options = Options {
             timeout: Duration::from_millis(300),
             request_timeout: Duration::from_secs(1),
+            batch_rows: 1,
             ..options()
         };
-        let store = open(&folder, options).await;
+        let (store, answers) = open_with_sink(&folder, options).await;
         let (ann, bob, place) = pair(&store).await;
         let stranger = sea_orm::Database::connect(url(&folder)).await.unwrap();
         let lock = stranger.begin().await.unwrap();
         let text = "UPDATE number SET next = next";
         lock.execute_unprepared(text).await.unwrap();
-        let result = store.execute(send(ann, place, "a")).await;
-        assert_eq!(result, Err(StoreError::Unavailable.into()));
+        let requests = (0..20).map(|index| {
+            let request = send(ann, place, &format!("key {index}"));
+            (StoreToken(index), request)
+        });
+        store.submit(requests.collect());
         let seen = common::log(&store, bob, place).await;
         assert!(seen.is_empty(), "reads go on");
+        for (_, result) in wait_for(&answers, 20).await {
+            assert_eq!(result, Err(StoreError::Unavailable.into()));
+        }
         lock.rollback().await.unwrap();
         stranger.close().await.unwrap();
         let start = Instant::now();
@@ -437,7 +444,7 @@ fn a_writer_that_never_ends_makes_the_store_unavailable() {
                 other => break other,
             }
         };
-        assert_eq!(seq(again).0, 1);
+        assert_eq!(seq(again).0, 1, "nothing that was refused was stored");
         store.close().await;
     });
 }
