@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use parlor_core::id::{ConnectionId, Seq, StoreToken, UserId};
-use parlor_core::protocol::request::{FriendAction, UserRef};
+use parlor_core::protocol::request::{FriendAction, GroupOtherAction, UserRef};
 use parlor_core::protocol::{Event, Reply, Request};
 use parlor_core::secret::Secret;
 use parlor_core::sim::Sent;
-use parlor_core::store::{StoreRequest, StoreResult};
+use parlor_core::store::{Read, StoreRequest, StoreResult};
 
-use crate::{World, config, name, send, user};
+use crate::{World, config, group, name, send, user};
 
 fn login_of(text: &str) -> Request {
     Request::Login {
@@ -237,4 +237,44 @@ fn a_text_whose_recall_is_known_is_not_pushed() {
         .map(|(_, _, text)| text)
         .collect();
     assert_eq!(texts, ["recalled", "recall 1"]);
+}
+
+#[test]
+fn a_roster_read_before_a_removal_does_not_bring_the_group_back() {
+    let mut world = World::new();
+    let circle = world.circle(3);
+    let id = world.group_of(&circle);
+    world.node.hold_store();
+    world.node.request(circle[2], 1000, befriend("b")).unwrap();
+    let asked = world.carry_out();
+    world.say(asked);
+    let stale = world.node.take_held();
+    assert!(
+        matches!(&stale[..], [(_, StoreRequest::Read(Read::Rosters(users)))] if users.contains(&UserId(2))),
+        "{stale:?}"
+    );
+    let now = world.node.now();
+    let stale: Vec<_> = stale
+        .into_iter()
+        .map(|(token, request)| (token, world.node.store.execute(request, now)))
+        .collect();
+    let remove = Request::GroupOther {
+        action: GroupOtherAction::Remove,
+        group: id,
+        user: UserId(2),
+    };
+    world.node.request(circle[0], 1000, remove).unwrap();
+    let removed = world.carry_out();
+    world.say(removed);
+    assert_eq!(
+        world.messages(circle[1]),
+        [(group(id.0), 4, "removed 2".into())]
+    );
+    for answer in stale {
+        world.say(answer);
+    }
+    world.node.release_store().unwrap();
+    world.node.take(circle[0]);
+    world.ok(circle[0], send(group(id.0), "without b"));
+    assert_eq!(world.messages(circle[1]), []);
 }

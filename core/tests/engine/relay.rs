@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use parlor_core::engine::{Config, Input};
 use parlor_core::id::{ConnectionId, ConversationId, Pair, Seq, UserId};
-use parlor_core::protocol::request::FriendAction;
+use parlor_core::protocol::request::{FriendAction, UserRef};
 use parlor_core::protocol::{Event, NoticeCode, Request};
 use parlor_core::relay::RelayMessage;
+use parlor_core::secret::Secret;
 use parlor_core::store::{Head, Read, ReadDone, StoreRequest, StoreResponse};
 
 use crate::{World, config, send, user};
@@ -362,4 +363,61 @@ fn pages_of_changes_go_on_where_the_one_before_ended() {
         [(None, None), (Some(1000), Some(7)), (Some(2000), Some(7))]
     );
     assert_eq!(world.node.take_held(), []);
+}
+
+#[test]
+fn a_repeated_entry_costs_nothing() {
+    let mut world = cluster();
+    let circle = world.circle(2);
+    world.ok(circle[0], send(user(2), "one"));
+    world.ok(circle[0], send(user(2), "two"));
+    assert_eq!(world.messages(circle[1]).len(), 2);
+    world.node.hold_store();
+    world.echo(|message| message);
+    assert_eq!(world.messages(circle[1]), []);
+    assert_eq!(world.node.take_held(), []);
+}
+
+#[test]
+fn entries_in_any_order_are_pushed_in_theirs() {
+    let mut world = cluster();
+    let circle = world.circle(2);
+    let entries: Vec<RelayMessage> = ["one", "two", "three"]
+        .into_iter()
+        .map(|text| {
+            world.ok(circle[0], send(user(2), text));
+            let published = std::mem::take(&mut world.node.published);
+            let entry = |(_, message)| match message {
+                RelayMessage::Entry(_) => Some(message),
+                _ => None,
+            };
+            published.into_iter().find_map(entry).unwrap()
+        })
+        .collect();
+    // A session that begins anew from the first on, and the relay turns everything round.
+    world.node.hold_store();
+    let b = world.connect();
+    let login = Request::Login {
+        who: UserRef::Id(UserId(2)),
+        password: Secret::new("password"),
+        device: None,
+        start: Default::default(),
+    };
+    world.node.request(b, 1, login).unwrap();
+    let (token, request) = world.node.take_held().pop().unwrap();
+    let result = world.node.store.execute(request, world.node.now());
+    world.node.complete(token, result).unwrap();
+    for message in entries.iter().rev().chain(&entries) {
+        world.relay(message.clone());
+    }
+    world.node.release_store().unwrap();
+    for message in entries {
+        world.relay(message);
+    }
+    let numbers: Vec<u64> = world
+        .messages(b)
+        .into_iter()
+        .map(|(_, seq, _)| seq)
+        .collect();
+    assert_eq!(numbers, [1, 2, 3]);
 }
