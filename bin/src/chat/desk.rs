@@ -16,7 +16,7 @@ use parlor_core::time::Timestamp;
 
 use super::command::{Command, Listing, PersonAction, Place};
 use super::driver::{Driver, Told};
-use super::state::State;
+use super::state::{State, Unsent};
 
 /// How often others are told that one is typing.
 const TYPING: Duration = Duration::from_secs(3);
@@ -173,7 +173,7 @@ impl<U: Send + 'static> Desk<U> {
             }
             Told::Resumed(reply) => self.state.begin(reply),
             Told::Status(status) => self.state.status = status.clone(),
-            Told::User(_) | Told::CannotConnect(_) | Told::Alarm => {}
+            Told::User(_) | Told::CannotConnect(_) | Told::Settled | Told::Alarm => {}
         }
         self.mark_read();
     }
@@ -256,7 +256,7 @@ impl<U: Send + 'static> Desk<U> {
             Command::GroupCreate(name, join) => self.group_create(name, join),
             Command::GroupJoin(group) => self.group_join(GroupId(group)),
             Command::Group(action) => self.group(action),
-            Command::GroupPerson(action, name) => self.group_person(action, name),
+            Command::GroupPerson(action, name) => self.group_person(action, &name),
             Command::GroupUpdate(field) => self.group_update(field),
             Command::Password(None)
             | Command::Help
@@ -350,7 +350,11 @@ impl<U: Send + 'static> Desk<U> {
         });
         self.intents.insert(ticket, Intent::Send(to));
         let conversation = self.state.conversations.entry(to).or_default();
-        conversation.unsent.push((ticket, text));
+        conversation.unsent.push(Unsent {
+            ticket,
+            text,
+            reply_to,
+        });
         self.typed_at = None;
     }
 
@@ -519,13 +523,6 @@ impl<U: Send + 'static> Desk<U> {
             NotSent::TooLarge => "too_large",
         };
         self.report(Report::Error(code.to_owned(), reason.to_string()));
-    }
-
-    /// Ends the wait for a message.
-    pub(super) fn settle(&mut self, to: ConversationRef, ticket: Ticket) {
-        if let Some(conversation) = self.state.conversations.get_mut(&to) {
-            conversation.unsent.retain(|(unsent, _)| *unsent != ticket);
-        }
     }
 
     /// Ends the wait for a read mark.

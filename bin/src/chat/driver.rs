@@ -37,6 +37,8 @@ pub(super) enum Told<U> {
     Status(Status),
     /// No connection could be made.
     CannotConnect(io::Error),
+    /// Nothing is left to do: all is acknowledged, on both sides.
+    Settled,
     /// The moment that the program asked for has come.
     Alarm,
 }
@@ -85,6 +87,7 @@ pub(super) struct Driver<U> {
     /// Frames for the connection; dropping it closes the connection once they are written.
     writer: Option<Sender<Vec<u8>>>,
     told: VecDeque<Told<U>>,
+    settled: bool,
     /// When the program wants to be woken.
     pub(super) alarm: Option<Timestamp>,
 }
@@ -107,6 +110,7 @@ impl<U: Send + 'static> Driver<U> {
             sender,
             writer: None,
             told: VecDeque::new(),
+            settled: true,
             alarm: None,
         }
     }
@@ -230,6 +234,11 @@ impl<U: Send + 'static> Driver<U> {
                 Effect::Status(status) => self.told.push_back(Told::Status(status)),
             }
         }
+        let settled = self.session.is_settled();
+        if settled && !std::mem::replace(&mut self.settled, settled) {
+            self.told.push_back(Told::Settled);
+        }
+        self.settled = settled;
     }
 }
 

@@ -154,6 +154,7 @@ impl Lines {
             | Told::Outcome(..)
             | Told::Event(_)
             | Told::Resumed(_)
+            | Told::Settled
             | Told::Alarm => {}
         }
         let failed = self.report();
@@ -311,7 +312,11 @@ impl Lines {
         }
         let session = self.desk.driver.session();
         let busy = self.desk.intents.values().any(holds_back);
-        let free = session.is_online() && !busy && session.unacknowledged_sends() < AHEAD;
+        // Text goes to the outbox, connected or not.
+        let text = self.line.as_ref().is_some_and(|line| is_text(line));
+        let able = session.is_online() || (text && self.logged_in);
+        let ahead = if text { AHEAD } else { 1 };
+        let free = able && !busy && session.unacknowledged_sends() < ahead;
         free || self.ended_offline()
     }
 
@@ -404,6 +409,12 @@ fn holds_back(intent: &Intent) -> bool {
     )
 }
 
+/// Tells whether a line is no command.
+fn is_text(line: &str) -> bool {
+    !line.starts_with('/') || line.starts_with("//")
+}
+
+/// Tells whether an event is someone else's message.
 fn is_from_another(state: &State, event: &Event) -> bool {
     match event {
         Event::Message(Message { from, body, .. }) => {

@@ -19,7 +19,10 @@ impl<U: Send + 'static> Desk<U> {
     /// Does what a request was made for.
     pub(super) fn on_outcome(&mut self, ticket: Ticket, intent: Intent, outcome: &Outcome) {
         match (&intent, outcome) {
-            (Intent::Send(to), _) => self.settle(*to, ticket),
+            (Intent::Send(to), Outcome::Done(Reply::Appended { seq, at })) => {
+                self.state.settle(*to, ticket, Some((*seq, *at)));
+            }
+            (Intent::Send(to), _) => self.state.settle(*to, ticket, None),
             (Intent::Read(conversation), _) => self.read_marked(*conversation),
             _ => {}
         }
@@ -220,12 +223,12 @@ impl<U: Send + 'static> Desk<U> {
     }
 
     /// `/group invite` and what else concerns a user and the open group.
-    pub(super) fn group_person(&mut self, action: GroupPersonAction, name: Name) {
+    pub(super) fn group_person(&mut self, action: GroupPersonAction, name: &Name) {
         let Some(group) = self.open_group() else {
             return;
         };
         let again = || Command::GroupPerson(action, name.clone());
-        let Some(user) = self.resolve(&name, again) else {
+        let Some(user) = self.resolve(name, again) else {
             return;
         };
         let other = |action| Request::GroupOther {

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use parlor_core::client::{Offline, Status};
 use parlor_core::id::ConversationRef;
+use parlor_core::log::FriendState;
 use parlor_core::name::Name;
-use parlor_core::protocol::{Event as ServerEvent, PASSWORD_BYTES};
+use parlor_core::protocol::{Event as ServerEvent, GroupState, PASSWORD_BYTES};
 use parlor_core::secret::Secret;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{
@@ -150,21 +151,26 @@ impl App {
             Told::Event(ServerEvent::Notice { message, .. }) => {
                 self.note(true, super::text::one_line(&message));
             }
-            Told::Event(ServerEvent::Friend { user, state, .. })
-                if state == parlor_core::log::FriendState::RequestedBy =>
-            {
+            Told::Event(ServerEvent::Friend {
+                user,
+                state: FriendState::RequestedBy,
+                ..
+            }) => {
                 let name = self.desk.state.name(user);
                 self.note(
                     false,
                     format!("{name} asks for friendship: /accept or /reject {name}"),
                 );
             }
-            Told::Event(ServerEvent::Group { group, state, .. })
-                if state == parlor_core::protocol::GroupState::Invited =>
-            {
+            Told::Event(ServerEvent::Group {
+                group,
+                state: GroupState::Invited,
+                ..
+            }) => {
                 self.note(false, format!("you are invited: /group join {group}"));
             }
-            Told::Event(_) | Told::Outcome(..) | Told::Resumed(_) | Told::Alarm => {}
+            Told::Event(_) | Told::Outcome(..) | Told::Resumed(_) | Told::Settled | Told::Alarm => {
+            }
         }
         for report in self.desk.take_reports() {
             match (report, &mut self.screen.login) {
@@ -177,7 +183,7 @@ impl App {
                     };
                 }
                 (Report::Error(code, sentence), None) => {
-                    self.note(true, format!("{code}: {sentence}"))
+                    self.note(true, format!("{code}: {sentence}"));
                 }
                 (Report::Ok(said) | Report::Item(said), _) => self.note(false, said),
             }
@@ -290,7 +296,7 @@ impl App {
         let password = Secret::new(password);
         match self.desk.state.status {
             Status::Anonymous | Status::LoginNeeded(_) if register => {
-                self.desk.register(name, password)
+                self.desk.register(name, password);
             }
             Status::Anonymous | Status::LoginNeeded(_) => self.desk.login(name, password),
             _ => {

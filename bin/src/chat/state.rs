@@ -54,7 +54,7 @@ pub(super) struct Conversation {
     /// What is shown, by number.
     pub(super) entries: BTreeMap<Seq, Shown>,
     /// One's own messages that are not acknowledged.
-    pub(super) unsent: Vec<(Ticket, Arc<str>)>,
+    pub(super) unsent: Vec<Unsent>,
     /// The newest entry.
     pub(super) last: Seq,
     /// What one has read.
@@ -67,6 +67,17 @@ pub(super) struct Conversation {
     pub(super) complete: bool,
     /// Who is typing, and until when that is believed.
     pub(super) typing: BTreeMap<UserId, Timestamp>,
+}
+
+/// A message of one's own that is not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Unsent {
+    /// The request that carries it.
+    pub(super) ticket: Ticket,
+    /// The text.
+    pub(super) text: Arc<str>,
+    /// The entry that it answers.
+    pub(super) reply_to: Option<Seq>,
 }
 
 /// An entry as it is shown.
@@ -212,6 +223,38 @@ impl State {
                 .or_default();
         } else {
             person.online = false;
+        }
+    }
+
+    /// Ends the wait of a message of one's own; where it was taken, it is shown in its place at
+    /// once: its event may be yet to come.
+    pub(super) fn settle(
+        &mut self,
+        conversation: ConversationRef,
+        ticket: Ticket,
+        taken: Option<(Seq, Timestamp)>,
+    ) {
+        let Some(conversation) = self.conversations.get_mut(&conversation) else {
+            return;
+        };
+        let mut unsent = conversation
+            .unsent
+            .extract_if(.., |unsent| unsent.ticket == ticket);
+        let found = unsent.next();
+        drop(unsent);
+        if let (Some(unsent), Some((seq, at)), Some((me, _))) = (found, taken, &self.me) {
+            conversation.last = conversation.last.max(seq);
+            let what = What::Text {
+                text: unsent.text,
+                reply_to: unsent.reply_to,
+                edited: false,
+                recalled: false,
+            };
+            let from = *me;
+            conversation
+                .entries
+                .entry(seq)
+                .or_insert(Shown { from, at, what });
         }
     }
 

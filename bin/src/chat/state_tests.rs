@@ -252,3 +252,22 @@ fn ones_last_message_is_found_for_editing() {
     give(&mut state, entry(ME, 4, Body::Recall { target: Seq(2) }));
     assert_eq!(state.last_own(WITH_BOB), Some(Seq(1)));
 }
+
+#[test]
+fn a_message_that_was_taken_shows_in_its_place_before_its_event_comes() {
+    let mut state = begun(0, 0);
+    let conversation = state.conversations.get_mut(&WITH_BOB).unwrap();
+    for number in 1..=2 {
+        conversation.unsent.push(Unsent {
+            ticket: Ticket(number),
+            text: "mine".into(),
+            reply_to: None,
+        });
+    }
+    state.settle(WITH_BOB, Ticket(1), Some((Seq(1), Timestamp(5))));
+    state.settle(WITH_BOB, Ticket(2), None);
+    assert!(state.conversations[&WITH_BOB].unsent.is_empty());
+    assert_eq!(state.last_own(WITH_BOB), Some(Seq(1)));
+    give(&mut state, said(ME, 1, "mine"));
+    assert_eq!(state.conversations[&WITH_BOB].entries.len(), 1);
+}

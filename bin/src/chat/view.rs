@@ -246,8 +246,8 @@ fn log_lines(
             marks,
         );
     }
-    for (_, text) in &conversation.unsent {
-        for line in wrap(&clean(text), width.saturating_sub(8)) {
+    for unsent in &conversation.unsent {
+        for line in wrap(&clean(&unsent.text), width.saturating_sub(8)) {
             lines.push(Line::styled(format!("   ··· {line}"), DIM));
         }
     }

@@ -6,7 +6,7 @@ use parlor_core::name::Name;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-use super::super::state::Person;
+use super::super::state::{Person, Unsent};
 use super::*;
 
 const BOB: UserId = UserId(2);
@@ -104,9 +104,11 @@ fn unread_typing_and_unsent_show() {
     conversation
         .typing
         .insert(BOB, NOW + std::time::Duration::from_secs(1));
-    conversation
-        .unsent
-        .push((Ticket(1), Arc::from("on its way")));
+    conversation.unsent.push(Unsent {
+        ticket: Ticket(1),
+        text: Arc::from("on its way"),
+        reply_to: None,
+    });
     state.status = Status::Waiting {
         until: NOW + std::time::Duration::from_millis(2500),
     };
