@@ -258,8 +258,10 @@ impl<U: Send + 'static> Desk<U> {
             Command::Group(action) => self.group(action),
             Command::GroupPerson(action, name) => self.group_person(action, &name),
             Command::GroupUpdate(field) => self.group_update(field),
-            Command::Password(None)
-            | Command::Help
+            Command::Password(None) => {
+                self.refuse("give the old and the new password: /password OLD NEW");
+            }
+            Command::Help
             | Command::Quit
             | Command::Wait(_)
             | Command::Await(_)
