@@ -58,7 +58,10 @@ impl Engine {
         for connection in connections {
             match self.offer(*connection, with, entry) {
                 Offer::Push => targets.push(*connection),
-                Offer::Fetch => self.lag(*connection, with),
+                Offer::Fetch => {
+                    self.repairs.gaps += 1;
+                    self.lag(*connection, with);
+                }
                 Offer::Drop => {}
             }
         }

@@ -28,6 +28,7 @@ mod pipeline;
 mod rate;
 mod refresh;
 mod relayed;
+pub mod repairs;
 mod requests;
 mod roster;
 mod session;
@@ -44,6 +45,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 pub use config::{Config, Rate, Rates, Registration};
 pub use contract::{Effect, Input, Misuse};
+pub use repairs::Repairs;
 pub use token::Token;
 
 use crate::engine::connection::Connection;
@@ -91,6 +93,7 @@ pub struct Engine {
     marks: Marks,
     timers: Timers,
     stopping: Stopping,
+    repairs: Repairs,
     random: u64,
 }
 
@@ -135,6 +138,7 @@ impl Engine {
             marks: Marks::default(),
             timers: Timers::default(),
             stopping: Stopping::default(),
+            repairs: Repairs::default(),
             random,
         };
         engine.start_reconciling();
@@ -201,6 +205,12 @@ impl Engine {
             marks: self.marks.len(),
             subscriptions: self.subscriptions.len(),
         }
+    }
+
+    /// Counts what was repaired since the engine began.
+    #[must_use]
+    pub const fn repairs(&self) -> Repairs {
+        self.repairs
     }
 
     /// Asks the store; the completion will be for `pending`.

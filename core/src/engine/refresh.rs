@@ -144,7 +144,7 @@ impl Engine {
         match result {
             Ok(StoreResponse::Read(ReadDone::Heads { heads, versions })) => {
                 for head in heads {
-                    self.raise_head(&head);
+                    self.repairs.heads += u64::from(self.raise_head(&head));
                 }
                 let found: BTreeSet<UserId> = versions.iter().map(|(user, _)| *user).collect();
                 for (user, version) in versions {
@@ -167,8 +167,10 @@ impl Engine {
         }
     }
 
-    /// Has everyone who reads a conversation catch up with its newest entry.
-    fn raise_head(&mut self, head: &Head) {
+    /// Has everyone who reads a conversation catch up with its newest entry; tells whether that
+    /// was news to anyone.
+    fn raise_head(&mut self, head: &Head) -> bool {
+        let mut news = false;
         let users: Vec<UserId> = match head.place {
             Place::Direct(pair) => vec![pair.low(), pair.high()],
             Place::Group(group) => self
@@ -192,6 +194,7 @@ impl Engine {
                 let Some(cursor) = session.cursors.get_mut(with) else {
                     continue;
                 };
+                news |= cursor.head < head.last;
                 cursor.head = cursor.head.max(head.last);
                 if cursor.behind() {
                     slot.starved |= !credit;
@@ -201,6 +204,7 @@ impl Engine {
                 }
             }
         }
+        news
     }
 
     /// Reads that failed are repeated after a while.
@@ -214,6 +218,7 @@ impl Engine {
 
     pub(super) fn retry(&mut self) {
         self.refresh.retry_at = None;
+        self.repairs.retries += 1;
         if self.fetches.has_failed() {
             self.fetches.retry();
         }
@@ -288,7 +293,7 @@ impl Engine {
             Err(_) => return Ok(()),
         };
         for (_, head) in &conversations {
-            self.raise_head(head);
+            self.repairs.reconciled += u64::from(self.raise_head(head));
         }
         for (_, user, version) in &users {
             self.note_version(*user, *version);
@@ -382,7 +387,7 @@ impl Engine {
             {
                 self.restart_readers(head.conversation, head.last);
             } else {
-                self.raise_head(&head);
+                self.repairs.verified += u64::from(self.raise_head(&head));
             }
         }
         Ok(())
