@@ -125,8 +125,9 @@ impl Engine {
                 channels.push(Channel::Group(group));
             }
         }
-        self.subscriptions
-            .retain(|_, subscriber| *subscriber != user);
+        if let Some(token) = local.subscription {
+            self.subscriptions.remove(&token);
+        }
         self.effects.push_back(Effect::Unsubscribe { channels });
     }
 
@@ -222,6 +223,11 @@ impl Engine {
         self.last_subscription += 1;
         let token = SubscriptionToken(self.last_subscription);
         self.subscriptions.insert(token, user);
+        // Its confirmation says all that those of the user's earlier ones would.
+        let local = self.users.get_mut(user);
+        if let Some(earlier) = local.and_then(|local| local.subscription.replace(token)) {
+            self.subscriptions.remove(&earlier);
+        }
         self.effects
             .push_back(Effect::Subscribe { token, channels });
     }

@@ -3,7 +3,7 @@
 use smallvec::SmallVec;
 
 use crate::engine::rate::Bucket;
-use crate::id::{ConnectionId, GroupId, Seq, UserId};
+use crate::id::{ConnectionId, GroupId, Seq, SubscriptionToken, UserId};
 use crate::log::{FriendState, Role};
 use crate::name::Name;
 use crate::store::Roster;
@@ -30,6 +30,8 @@ pub(super) struct LocalUser {
     pub(super) ended: Vec<(GroupId, Seq)>,
     /// The names of groups whose end not every session has come to.
     pub(super) parted: Vec<(GroupId, Name)>,
+    /// The last subscription that was made for the user; the earlier ones need not be confirmed.
+    pub(super) subscription: Option<SubscriptionToken>,
     /// Since when there has been no session; absent while there is one.
     pub(super) gone_since: Option<Timestamp>,
     /// Limits what the user sends.
@@ -72,6 +74,7 @@ impl LocalUser {
             waiting: roster.waiting.clone(),
             ended: Vec::new(),
             parted: Vec::new(),
+            subscription: None,
             gone_since: None,
             sends: Bucket::default(),
         }
