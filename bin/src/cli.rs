@@ -71,8 +71,8 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "URL", env = "PARLOR_RELAY", hide_env_values = true)]
     pub(crate) relay: Option<String>,
 
-    /// What to log, on stderr: error, warn, info, debug, trace, or parts of it by name, such as
-    /// info,parlor=debug. [default: info]
+    /// What to log, on stderr: off, error, warn, info, debug or trace; or a list with the names of
+    /// parts, such as info,sqlx=debug. [default: info]
     #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG")]
     pub(crate) log: Option<String>,
 }

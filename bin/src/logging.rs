@@ -3,14 +3,14 @@
 use std::io::IsTerminal as _;
 
 use thiserror::Error;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// The level is none.
 #[derive(Debug, Error)]
 #[error(
-    "`{0}` is no log level; use error, warn, info, debug, trace or off, or several such as info,parlor=debug"
+    "`{0}` is no log level; use error, warn, info, debug, trace or off, or several such as info,sqlx=debug"
 )]
 pub(crate) struct BadLevel(String);
 
@@ -19,12 +19,7 @@ pub(crate) struct BadLevel(String);
 /// # Errors
 /// The level is none.
 pub(crate) fn start(level: &str) -> Result<(), BadLevel> {
-    let bad = || BadLevel(level.to_owned());
-    let filter: Targets = level.parse().map_err(|_| bad())?;
-    // A word that is no level reads as the name of a target, all of which is to be logged.
-    if filter.default_level().is_none() && !level.contains(['=', ':']) {
-        return Err(bad());
-    }
+    let filter = filter(level)?;
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
@@ -34,4 +29,63 @@ pub(crate) fn start(level: &str) -> Result<(), BadLevel> {
         .with(lines)
         .init();
     Ok(())
+}
+
+/// Reads what to log: a level, which is that of Parlor's own parts (of the libraries, only warnings
+/// and errors are logged), or a list of levels and parts, which is taken as it is.
+fn filter(level: &str) -> Result<Targets, BadLevel> {
+    // An empty text would read as a level.
+    if !level.is_empty()
+        && let Ok(level) = level.parse::<LevelFilter>()
+    {
+        return Ok(Targets::new()
+            .with_default(level.min(LevelFilter::WARN))
+            .with_target("parlor", level));
+    }
+    // A word that is no level would read as the name of a part, all of which is to be logged.
+    let list = level.contains('=').then(|| level.parse().ok()).flatten();
+    list.ok_or_else(|| BadLevel(level.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::Level;
+
+    use super::filter;
+
+    #[test]
+    fn a_level_is_that_of_parlors_own_parts() {
+        for (text, own, others) in [
+            ("debug", Level::DEBUG, Level::WARN),
+            ("info", Level::INFO, Level::WARN),
+            ("error", Level::ERROR, Level::ERROR),
+        ] {
+            let filter = filter(text).unwrap();
+            for (target, most) in [("parlor_storage::open", own), ("sqlx::query", others)] {
+                for level in [Level::ERROR, Level::WARN, Level::INFO, Level::DEBUG] {
+                    assert_eq!(
+                        filter.would_enable(target, &level),
+                        level <= most,
+                        "{target}"
+                    );
+                }
+            }
+        }
+        assert!(!filter("off").unwrap().would_enable("parlor", &Level::ERROR));
+    }
+
+    #[test]
+    fn a_list_is_taken_as_it_is() {
+        let filter = filter("info,sqlx=debug").unwrap();
+        assert!(filter.would_enable("sqlx::query", &Level::DEBUG));
+        assert!(filter.would_enable("sea_orm", &Level::INFO));
+        assert!(!filter.would_enable("parlor", &Level::DEBUG));
+    }
+
+    #[test]
+    fn other_words_are_refused() {
+        for text in ["", "loud", "parlor", "info=loud", "x=y=z"] {
+            assert!(filter(text).is_err(), "{text}");
+        }
+    }
 }

@@ -8,6 +8,7 @@ use crate::id::{
 };
 use crate::log::Entry;
 use crate::name::Name;
+use crate::time::Timestamp;
 
 /// A relay, as its driver sees it. A node alone has none: its driver confirms every subscription at
 /// once and answers that nobody is online elsewhere.
@@ -49,14 +50,18 @@ pub enum RelayMessage {
     Receipt {
         /// The conversation.
         conversation: ConversationId,
-        /// Its two users, where it is a direct one; else it is told to the reader's own sessions.
+        /// Its two users, where it is a direct one.
         pair: Option<Pair>,
+        /// Whose sessions are told: the user's own, or those of the other side.
+        to: UserId,
         /// Who.
         user: UserId,
         /// What has arrived.
         delivered: Seq,
         /// What was read.
         read: Seq,
+        /// Which node says so.
+        origin: u64,
     },
     /// A user is writing in a direct conversation.
     TypingDirect {
@@ -64,6 +69,8 @@ pub enum RelayMessage {
         pair: Pair,
         /// Who.
         user: UserId,
+        /// Which node says so.
+        origin: u64,
     },
     /// A user is writing in a group.
     TypingGroup {
@@ -71,6 +78,8 @@ pub enum RelayMessage {
         group: GroupId,
         /// Who.
         user: UserId,
+        /// Which node says so.
+        origin: u64,
     },
     /// A user asks to join a group: for its owner and admins.
     Requested {
@@ -80,17 +89,24 @@ pub enum RelayMessage {
         name: Name,
         /// Who asks.
         user: UserId,
+        /// Which node says so.
+        origin: u64,
     },
     /// A user may have come or gone: ask the relay about them.
     AskAbout {
         /// Who.
         user: UserId,
     },
-    /// A session was resumed on a node: an older connection of it is replaced.
+    /// A session began or was resumed on a node: an older connection of it is replaced.
     Resumed {
         /// Whose.
         user: UserId,
         /// Which.
         session: SessionId,
+        /// When, by that node's clock. Of two connections with one session the later one stays;
+        /// of two in the same millisecond, the one of the higher `origin`.
+        at: Timestamp,
+        /// Which node says so.
+        origin: u64,
     },
 }

@@ -106,14 +106,30 @@ impl Dialect {
         }
     }
 
-    /// Adds what a table needs on this engine: text of any script, rows kept in the order of their
-    /// primary key.
-    pub(crate) fn shape(self, table: &mut TableCreateStatement) {
-        match self {
-            Self::Sqlite => table.extra("WITHOUT ROWID"),
-            Self::MySql => table.character_set("utf8mb4").collate("utf8mb4_bin"),
-        };
+    /// Adds what a table needs on this engine: text of any script; rows kept in the order of their
+    /// primary key, unless they come in another. (MySQL keeps that order always. In SQLite, a log
+    /// kept so would dirty a page for each conversation of a batch, and commit a third fewer
+    /// messages per second.)
+    pub(crate) fn shape(self, table: &mut TableCreateStatement, order: Order) {
+        match (self, order) {
+            (Self::Sqlite, Order::ByKey) => {
+                table.extra("WITHOUT ROWID");
+            }
+            (Self::Sqlite, Order::AsTheyCome) => {}
+            (Self::MySql, _) => {
+                table.character_set("utf8mb4").collate("utf8mb4_bin");
+            }
+        }
     }
+}
+
+/// The order in which a table keeps its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// That of the primary key.
+    ByKey,
+    /// That of insertion.
+    AsTheyCome,
 }
 
 /// The machine's clock, made non-decreasing within the process.

@@ -63,18 +63,33 @@ pub(crate) async fn run(context: Arc<Context>, jobs: Receiver<GroupedJob>) {
                 Err(_) => break,
             }
         }
+        let batch = in_time(&context, batch);
+        if batch.is_empty() {
+            continue;
+        }
         match read(&context, &batch).await {
             Err(Failure::Rejected) if batch.len() > 1 => {
                 // What one of them stumbles over must not harm the others.
                 for job in batch {
                     let job = [job];
                     let found = read(&context, &job).await;
-                    complete(&context, job.into(), found);
+                    complete(&context, job.into(), &found);
                 }
             }
-            found => complete(&context, batch, found),
+            found => complete(&context, batch, &found),
         }
     }
+}
+
+/// Refuses those that could not be read before their deadline; the roster of a session that was
+/// opened is read all the same.
+fn in_time(context: &Context, batch: Vec<GroupedJob>) -> Vec<GroupedJob> {
+    let limit = context.options.timeout;
+    let (batch, late): (Vec<_>, Vec<_>) = batch
+        .into_iter()
+        .partition(|job| matches!(job.work, Grouped::Opened { .. }) || job.reply.has_time(limit));
+    complete(context, late, &Err(Failure::Unavailable));
+    batch
 }
 
 /// What was read for a batch.
@@ -191,11 +206,11 @@ impl Reader<'_> {
 }
 
 /// Answers a batch, all at once.
-fn complete(context: &Context, batch: Vec<GroupedJob>, found: Result<Found, Failure>) {
+fn complete(context: &Context, batch: Vec<GroupedJob>, found: &Result<Found, Failure>) {
     let answers = batch
         .into_iter()
         .map(|job| {
-            let result = match &found {
+            let result = match found {
                 Ok(found) => found.answer(job.work),
                 Err(failure) => Err(failed(&job.work, *failure).into()),
             };

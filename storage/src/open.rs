@@ -167,6 +167,8 @@ async fn connect(
             .foreign_keys(false)
             .statement_cache_capacity(256)
             .pragma("cache_size", "-16384")
+            // Every 16 MB instead of 4: each message then costs fewer writes to the file itself.
+            .pragma("wal_autocheckpoint", "4000")
             .pragma("journal_size_limit", "67108864")
             .pragma("query_only", if writes { "OFF" } else { "ON" })
     });

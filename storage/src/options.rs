@@ -32,8 +32,8 @@ pub struct Options {
     pub readers: u32,
     /// The longest that a transaction may last.
     pub timeout: Duration,
-    /// The longest that a request may last, its wait in the queue included; at least twice
-    /// `timeout`.
+    /// The longest that a request may last, its wait in the queue included; a login may take one
+    /// `timeout` more. Raised to two and a half times `timeout` where it is less.
     pub request_timeout: Duration,
 }
 

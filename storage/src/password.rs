@@ -1,7 +1,7 @@
 //! Passwords: hashed by argon2id on threads of their own, a few at a time.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
 use async_channel::{Receiver, Sender};
@@ -71,7 +71,7 @@ pub(crate) async fn run(
 ) {
     while let Ok(PasswordJob { work, reply }) = jobs.recv().await {
         // What follows may take as long as a read and a write.
-        if reply.deadline < Instant::now() + context.options.timeout * 2 {
+        if !reply.has_time(context.options.timeout * 2) {
             reply.send(Err(busy()));
             continue;
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::channel::oneshot;
 use parlor_core::id::StoreToken;
@@ -79,7 +79,7 @@ pub(crate) struct Reply {
     bytes: usize,
     sink: Sink,
     /// When the request has taken too long.
-    pub(crate) deadline: Instant,
+    deadline: Instant,
 }
 
 impl Reply {
@@ -104,6 +104,11 @@ impl Reply {
             }),
             Err(error) => Err((target, error)),
         }
+    }
+
+    /// Tells whether work that lasts so long would end before the request has taken too long.
+    pub(crate) fn has_time(&self, work: Duration) -> bool {
+        Instant::now() + work <= self.deadline
     }
 
     /// Answers.
@@ -162,8 +167,10 @@ mod tests {
 
     use super::*;
 
-    fn sink() -> (Sink, Arc<Mutex<Vec<(StoreToken, StoreResult)>>>) {
-        let seen = Arc::new(Mutex::new(Vec::new()));
+    type Answers = Arc<Mutex<Vec<(StoreToken, StoreResult)>>>;
+
+    fn sink() -> (Sink, Answers) {
+        let seen = Answers::default();
         let also = Arc::clone(&seen);
         (
             Arc::new(move |batch| also.lock().unwrap().extend(batch)),
@@ -182,6 +189,16 @@ mod tests {
         assert!(gate.is_empty());
         let unknown = Err(StoreError::Unknown.into());
         assert_eq!(*seen.lock().unwrap(), [(StoreToken(7), unknown)]);
+    }
+
+    #[test]
+    fn a_request_has_time_until_its_deadline() {
+        let (sink, _) = sink();
+        let gate = Arc::new(Gate::new(1, 1));
+        let deadline = Instant::now() + Duration::from_secs(3600);
+        let reply = Reply::new(Target::Token(StoreToken(1)), &gate, 0, &sink, deadline).unwrap();
+        assert!(reply.has_time(Duration::from_secs(1800)));
+        assert!(!reply.has_time(Duration::from_secs(3601)));
     }
 
     #[test]

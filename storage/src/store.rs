@@ -77,6 +77,10 @@ impl SqlStore {
     /// # Errors
     /// Says in one line what to do.
     pub async fn open(url: &str, options: Options, sink: Sink) -> Result<Self, OpenError> {
+        let options = Options {
+            request_timeout: options.request_timeout.max(options.timeout * 5 / 2),
+            ..options
+        };
         let hasher = Arc::new(Hasher::new(options.password).await?);
         let opened = open::open(url, &options).await?;
         let context = Arc::new(Context {

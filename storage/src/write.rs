@@ -309,7 +309,7 @@ impl Writer<'_> {
         for change in view.friendships.changes() {
             match change {
                 Change::Insert((of, to), state) => {
-                    inserts.push([sql(of.0).into(), sql(to.0).into(), state.as_str().into()])
+                    inserts.push([sql(of.0).into(), sql(to.0).into(), state.as_str().into()]);
                 }
                 Change::Update((of, to), state) => {
                     self.sql("UPDATE friendship SET state = ? WHERE user_id = ? AND other_id = ?")
@@ -424,7 +424,7 @@ fn session_values(id: SessionId, row: &SessionRow) -> [Value; 5] {
     [
         sql(id.0).into(),
         sql(row.user.0).into(),
-        row.device.as_ref().map(|device| device.to_string()).into(),
+        row.device.as_deref().map(str::to_owned).into(),
         sql(row.created.0).into(),
         sql(row.expires.0).into(),
     ]

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
 
 use async_channel::{Receiver, Sender};
 use async_std::future::timeout;
@@ -151,9 +150,9 @@ impl Writer {
 
     /// Refuses those that could not be completed before their deadline.
     fn in_time(&self, jobs: Vec<Job>) -> Vec<Job> {
-        let end = Instant::now() + self.context.options.timeout;
+        let limit = self.context.options.timeout;
         let (jobs, late): (Vec<_>, Vec<_>) =
-            jobs.into_iter().partition(|job| job.reply.deadline >= end);
+            jobs.into_iter().partition(|job| job.reply.has_time(limit));
         if !late.is_empty() {
             warn!(changes = late.len(), "changes have waited for too long");
             let unavailable = |job: Job| (job.reply, Err(StoreError::Unavailable.into()));
@@ -206,7 +205,7 @@ impl Writer {
         let context = Arc::clone(&self.context);
         let mut needs = ReadSet::default();
         for command in commands {
-            merge(&mut needs, rules::read_set(command));
+            needs.merge(rules::read_set(command));
         }
         for _ in 0..ROUNDS {
             let mut view = View::new(Timestamp::default(), context.options.limits);
@@ -218,7 +217,7 @@ impl Writer {
             self.numbers.take_back(&view);
             if let Some(missing) = missing {
                 transaction.rollback().await?;
-                merge(&mut needs, missing);
+                needs.merge(missing);
                 continue;
             }
             write::write(&transaction, context.dialect, &view).await?;
@@ -260,7 +259,7 @@ fn apply(commands: &[&Command], view: &mut View) -> (Results, Option<ReadSet>) {
             Ok(applied) => results.push(Ok(applied)),
             Err(Refusal::Request(error)) => results.push(Err(error.into())),
             Err(Refusal::Incomplete(more)) => {
-                merge(missing.get_or_insert_with(ReadSet::default), *more);
+                missing.get_or_insert_with(ReadSet::default).merge(*more);
             }
         }
     }
@@ -293,30 +292,4 @@ fn opened(command: &Command, applied: &Applied, reply: Reply) -> Option<GroupedJ
             None
         }
     }
-}
-
-/// Adds one read set to another.
-fn merge(one: &mut ReadSet, other: ReadSet) {
-    one.users.extend(other.users);
-    one.names.extend(other.names);
-    one.places.extend(other.places);
-    one.sessions_of.extend(other.sessions_of);
-    one.friendships.extend(other.friendships);
-    one.friendships_of.extend(other.friendships_of);
-    one.members.extend(other.members);
-    one.members_of.extend(other.members_of);
-    one.memberships_of.extend(other.memberships_of);
-    one.invitations.extend(other.invitations);
-    one.invitations_of.extend(other.invitations_of);
-    one.invitations_to.extend(other.invitations_to);
-    one.join_requests.extend(other.join_requests);
-    one.join_requests_of.extend(other.join_requests_of);
-    one.join_requests_to.extend(other.join_requests_to);
-    one.keys.extend(other.keys);
-    one.group_keys.extend(other.group_keys);
-    one.messages.extend(other.messages);
-    one.counts.extend(other.counts);
-    one.new_users += other.new_users;
-    one.new_conversations += other.new_conversations;
-    one.new_sessions += other.new_sessions;
 }

@@ -106,9 +106,8 @@ impl Node {
     /// told, connections close, cursors are written. [`Node::wait`] says when it is done. A second
     /// call does nothing.
     pub fn drain(&self) {
-        if self.accepting.close() {
-            self.sink.drain();
-        }
+        self.accepting.close();
+        self.sink.drain();
     }
 
     /// Ends the node at once: connections break, and what the store has not committed is not

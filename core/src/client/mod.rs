@@ -189,7 +189,10 @@ impl Session {
     /// and what was handed out is acknowledged.
     #[must_use]
     pub fn is_settled(&self) -> bool {
-        self.outbox.len() == 0 && self.tickets.is_empty() && self.positions.is_settled()
+        self.outbox.len() == 0
+            && self.tickets.is_empty()
+            && self.requests.len() == 0
+            && self.positions.is_settled()
     }
 
     /// Returns how many sends wait to be acknowledged.

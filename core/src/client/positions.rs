@@ -229,14 +229,9 @@ impl Positions {
         self.at(conversation).map(|at| (conversation, at))
     }
 
-    /// Tells whether deliveries wait to be acknowledged, or their acknowledgement for its answer.
+    /// Tells whether nothing waits to be acknowledged or read.
     pub(super) fn is_settled(&self) -> bool {
-        self.unacknowledged.is_empty()
-            && self.holes.is_empty()
-            && self
-                .table
-                .values()
-                .all(|position| position.acknowledging.is_none() && position.fetch.is_none())
+        self.unacknowledged.is_empty() && self.holes.is_empty()
     }
 
     /// Notes that deliveries up to `seq` are being acknowledged.

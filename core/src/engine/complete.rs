@@ -3,6 +3,7 @@
 use crate::engine::Engine;
 use crate::engine::contract::{Effect, Misuse};
 use crate::engine::pending::{Awaited, Pending};
+use crate::engine::requests::{Answer, Origin};
 use crate::engine::token::Token;
 use crate::id::{ConnectionId, Place, SessionId, StoreToken, UserId};
 use crate::log::FriendState;
@@ -19,6 +20,10 @@ use crate::time::Timestamp;
 
 impl Engine {
     pub(super) fn stored(&mut self, token: StoreToken, result: StoreResult) -> Result<(), Misuse> {
+        let pending = self.pending.get(token).ok_or(Misuse::NoToken(token))?;
+        if !pending.fits(&result) {
+            return Err(Misuse::WrongCompletion(token));
+        }
         let pending = self.pending.remove(token).ok_or(Misuse::NoToken(token))?;
         if matches!(&result, Err(StoreFailure::Failed(StoreError::Unknown))) {
             self.doubt();
@@ -29,41 +34,40 @@ impl Engine {
                 serial,
                 kind,
             } => {
-                let answer = self.completed(token, connection, kind, result)?;
-                if let Some(answer) = answer {
+                let begins = matches!(kind, Awaited::Session { .. });
+                let origin = Origin { connection, serial };
+                if let Some(answer) = self.completed(origin, kind, result) {
                     self.answer(connection, serial, answer);
                 }
                 self.advance(connection);
-                self.catch_up(connection);
+                if begins {
+                    self.marks
+                        .login_answered(token, StoreToken(self.last_token));
+                    // Not before the reply.
+                    self.catch_up(connection);
+                }
             }
             Pending::Orphan => self.orphan_closed(result),
-            Pending::Rosters(users) => self.rosters_read(token, users, result)?,
+            Pending::Rosters(users) => self.rosters_read(users, result),
             Pending::Heads {
                 conversations,
                 users,
-            } => {
-                self.heads_read(token, conversations, users, result)?;
-            }
-            Pending::Verify(issued) => self.verified(token, &issued, result)?,
-            Pending::Fetch(conversation) => self.fetched(token, conversation, result)?,
+            } => self.heads_read(conversations, users, result),
+            Pending::Verify(issued) => self.verified(&issued, result),
+            Pending::Fetch(conversation) => self.fetched(conversation, result),
             Pending::Marks => self.marked(&result),
-            Pending::Changes { since, as_of } => self.changes_read(token, since, as_of, result)?,
+            Pending::Changes(changes) => self.changes_read(changes, result),
         }
         Ok(())
     }
 
     /// Carries out what a completed request means for everyone, whether or not its connection is
     /// still there, and returns what its client is answered.
-    fn completed(
-        &mut self,
-        token: StoreToken,
-        connection: ConnectionId,
-        kind: Awaited,
-        result: StoreResult,
-    ) -> Result<Option<Result<Reply, RequestError>>, Misuse> {
+    fn completed(&mut self, origin: Origin, kind: Awaited, result: StoreResult) -> Answer {
+        let connection = origin.connection;
         let response = match result {
             Ok(response) => response,
-            Err(failure) => return Ok(Some(Err(self.failure(failure)))),
+            Err(failure) => return Some(Err(self.failure(failure))),
         };
         let reply = match (response, kind) {
             (
@@ -84,26 +88,39 @@ impl Engine {
                     if opened {
                         self.close_orphan(roster.user, session);
                     }
-                    return Ok(None);
+                    return None;
                 }
-                self.attach(connection, session, expires, &roster, &start)
+                if self.knows_newer(&roster) {
+                    // A session that began with it would miss what the user's other sessions were
+                    // told already.
+                    let request = StoreRequest::Resume {
+                        user: roster.user,
+                        session,
+                        expires,
+                    };
+                    let Origin { connection, serial } = origin;
+                    let kind = Awaited::Session { start, opened };
+                    let pending = Pending::Request {
+                        connection,
+                        serial,
+                        kind,
+                    };
+                    self.ask_store(request, pending);
+                    return None;
+                }
+                Some(self.attach(connection, session, expires, &roster, &start))
             }
             (StoreResponse::Applied(applied), kind) => {
                 self.applied(&applied);
-                match self.reply_to_change(connection, kind, applied.done) {
-                    Some(reply) => reply,
-                    None => return Err(Misuse::WrongCompletion(token)),
-                }
+                self.reply_to_change(connection, kind, applied.done)
             }
             (StoreResponse::Read(done), Awaited::Read { keep }) => {
-                match self.reply_to_read(connection, done, keep) {
-                    Some(reply) => reply,
-                    None => return Err(Misuse::WrongCompletion(token)),
-                }
+                self.reply_to_read(connection, done, keep)
             }
-            _ => return Err(Misuse::WrongCompletion(token)),
+            _ => None,
         };
-        Ok(Some(Ok(reply)))
+        // What does not fit was refused before it came here.
+        Some(reply.ok_or_else(|| ErrorCode::Unavailable.into()))
     }
 
     fn failure(&mut self, failure: StoreFailure) -> RequestError {
@@ -133,7 +150,13 @@ impl Engine {
         if let Some(requested) = &applied.requested {
             self.join_requested(requested);
             let Requested { group, name, user } = requested.clone();
-            let message = RelayMessage::Requested { group, name, user };
+            let origin = self.origin;
+            let message = RelayMessage::Requested {
+                group,
+                name,
+                user,
+                origin,
+            };
             self.publish(Channel::Group(group), message);
         }
     }

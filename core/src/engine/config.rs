@@ -9,7 +9,8 @@ use crate::secret::Secret;
 pub struct Config {
     /// The cluster's secret, at least 32 bytes: signs the tokens of sessions.
     pub secret: Secret,
-    /// Seeds the jitter of times told to clients; nothing else.
+    /// Seeds the jitter of times told to clients, and the number that a node knows its own messages
+    /// by when the relay hands them back: another one on each node, and at each start.
     pub seed: u64,
     /// Who may register.
     pub registration: Registration,

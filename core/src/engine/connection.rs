@@ -63,8 +63,8 @@ impl Connection {
     /// Returns the first moment at which something is overdue, and what.
     pub(super) fn deadline(&self, config: &Config) -> (Timestamp, Overdue) {
         let mut first = (self.heard_at + config.idle, Overdue::Idle);
-        // Who waits for an answer is not silent: we are.
-        if !self.pipeline.is_empty() {
+        // Who waits for an answer, or is not read from, is not silent: we are.
+        if !self.pipeline.is_empty() || self.paused {
             first.0 = Timestamp(u64::MAX);
         }
         if self.session.is_none() && self.pipeline.is_empty() {

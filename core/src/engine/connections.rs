@@ -107,6 +107,7 @@ impl Engine {
                 self.catch_up(id);
             }
             self.pause_or_resume(id);
+            self.set_alarm(id);
         }
         Ok(())
     }

@@ -56,7 +56,7 @@ impl Engine {
         let weight = weight::of_event(&event);
         let mut targets = Targets::new();
         for connection in connections {
-            match self.offer(*connection, with, entry) {
+            match self.offer(*connection, with, entry, Source::Live) {
                 Offer::Push => targets.push(*connection),
                 Offer::Fetch => {
                     self.repairs.gaps += 1;
@@ -106,6 +106,7 @@ impl Engine {
         connection: ConnectionId,
         with: ConversationRef,
         entry: &Entry,
+        source: Source,
     ) -> Offer {
         let config = &self.config;
         let Some(slot) = self.connections.get_mut(connection) else {
@@ -126,7 +127,9 @@ impl Engine {
             slot.starved = true;
             return Offer::Drop;
         }
-        if entry.seq != cursor.at.next() {
+        // One that arrives after those behind it may hold a text that was recalled since.
+        let late = source == Source::Live && entry.seq < cursor.head;
+        if late || entry.seq != cursor.at.next() {
             return Offer::Fetch;
         }
         cursor.at = entry.seq;
@@ -173,6 +176,15 @@ impl Engine {
             .map(|local| local.name.clone())
             .or_else(|| self.users.get(user)?.parted_name(group))
     }
+}
+
+/// Where an entry comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Source {
+    /// It was just committed, here or on another node.
+    Live,
+    /// It was read from the store.
+    Store,
 }
 
 /// What a session does with an entry.

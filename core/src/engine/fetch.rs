@@ -2,15 +2,15 @@
 //! conversation.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::Bound;
 
 use smallvec::SmallVec;
 
-use crate::engine::contract::Misuse;
-use crate::engine::delivery::Offer;
+use crate::engine::delivery::{Offer, Source};
 use crate::engine::pending::Pending;
 use crate::engine::session::Phase;
 use crate::engine::{Engine, weight};
-use crate::id::{ConnectionId, ConversationId, ConversationRef, Place, Seq, StoreToken, UserId};
+use crate::id::{ConnectionId, ConversationId, ConversationRef, Place, Seq, UserId};
 use crate::log::Entry;
 use crate::protocol::event::GroupState;
 use crate::protocol::{Event, Message};
@@ -32,6 +32,8 @@ struct Lag {
     waiting: BTreeMap<ConnectionId, ConversationRef>,
     /// Whether it is queued, being read, or to be tried again.
     scheduled: bool,
+    /// Whose page was read last.
+    turn: Option<ConnectionId>,
 }
 
 impl Fetches {
@@ -110,7 +112,7 @@ impl Engine {
             let Some(conversation) = self.fetches.queue.pop_front() else {
                 return;
             };
-            let Some(after) = self.lowest_cursor(conversation) else {
+            let Some(after) = self.next_page(conversation) else {
                 self.fetches.lagging.remove(&conversation);
                 continue;
             };
@@ -125,24 +127,15 @@ impl Engine {
         }
     }
 
-    pub(super) fn fetched(
-        &mut self,
-        token: StoreToken,
-        conversation: ConversationId,
-        result: StoreResult,
-    ) -> Result<(), Misuse> {
+    pub(super) fn fetched(&mut self, conversation: ConversationId, result: StoreResult) {
         self.fetches.under_way = self.fetches.under_way.saturating_sub(1);
-        let page = match result {
-            Ok(StoreResponse::Read(ReadDone::Page(page))) => page,
-            Ok(_) => return Err(Misuse::WrongCompletion(token)),
-            Err(_) => {
-                self.fetches.failed.insert(conversation);
-                self.retry_later();
-                return Ok(());
-            }
+        let Ok(StoreResponse::Read(ReadDone::Page(page))) = result else {
+            self.fetches.failed.insert(conversation);
+            self.retry_later();
+            return;
         };
         let Some(lag) = self.fetches.lagging.get(&conversation) else {
-            return Ok(());
+            return;
         };
         let waiting: Vec<(ConnectionId, ConversationRef)> = lag
             .waiting
@@ -160,14 +153,13 @@ impl Engine {
             }
         }
         let Some(lag) = self.fetches.lagging.get_mut(&conversation) else {
-            return Ok(());
+            return;
         };
         if lag.waiting.is_empty() {
             self.fetches.lagging.remove(&conversation);
         } else {
             self.fetches.queue.push_back(conversation);
         }
-        Ok(())
     }
 
     /// Sends one fetched entry to those who wait for it, encoded once for all who see it alike.
@@ -187,7 +179,7 @@ impl Engine {
             for (connection, seen_as) in waiting {
                 // Two users see a direct conversation as different ones.
                 let alike = *seen_as == with && self.sees_as(*connection, entry.place, with);
-                if alike && self.offer(*connection, with, entry) == Offer::Push {
+                if alike && self.offer(*connection, with, entry, Source::Store) == Offer::Push {
                     targets.push(*connection);
                 }
             }
@@ -265,15 +257,21 @@ impl Engine {
         }
     }
 
-    /// Returns the lowest cursor of those who lag in a conversation.
-    fn lowest_cursor(&self, conversation: ConversationId) -> Option<Seq> {
-        let lag = self.fetches.lagging.get(&conversation)?;
-        lag.waiting
-            .iter()
-            .filter_map(|(connection, with)| {
+    /// Returns where the next page of a conversation begins: at the cursor of each who waits in
+    /// turn, so that nobody waits for one who is far behind. Everyone gets what fits of every page.
+    fn next_page(&mut self, conversation: ConversationId) -> Option<Seq> {
+        let lag = self.fetches.lagging.get_mut(&conversation)?;
+        let turn = lag.turn.unwrap_or_default();
+        let behind_turn = (Bound::Excluded(turn), Bound::Unbounded);
+        let (connection, after) = lag
+            .waiting
+            .range(behind_turn)
+            .chain(lag.waiting.range(..=turn))
+            .find_map(|(connection, with)| {
                 let session = self.connections.get(*connection)?.session.as_ref()?;
-                Some(session.cursors.get(*with)?.at)
-            })
-            .min()
+                Some((*connection, session.cursors.get(*with)?.at))
+            })?;
+        lag.turn = Some(connection);
+        Some(after)
     }
 }

@@ -1,11 +1,11 @@
 //! How far users have got: acknowledged, told to whom it concerns, and written in batches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Engine;
 use crate::engine::pending::Pending;
 use crate::engine::timers::Alarm;
-use crate::id::{ConnectionId, ConversationId, ConversationRef, Pair, Seq, UserId};
+use crate::id::{ConnectionId, ConversationId, ConversationRef, Pair, Seq, StoreToken, UserId};
 use crate::protocol::{ErrorCode, Event, Reply, RequestError};
 use crate::relay::{Channel, RelayMessage};
 use crate::store::{ConversationState, Mark, StoreRequest, StoreResult};
@@ -16,8 +16,16 @@ pub(super) struct Marks {
     waiting: Positions,
     /// Those that are being written.
     writing: Option<Positions>,
-    /// Those that were written last: a roster that was read before that may arrive after it.
-    written: Positions,
+    /// Whether what waits is to be written as soon as that is done.
+    hurry: bool,
+    /// Those that were written since `fence`, ...
+    recent: Positions,
+    /// ... and those before: a login's roster that was read before they were written may arrive
+    /// after it.
+    older: Positions,
+    fence: StoreToken,
+    /// The logins under way.
+    logins: BTreeSet<StoreToken>,
     alarm: bool,
 }
 
@@ -33,11 +41,29 @@ impl Marks {
         *position = (position.0.max(to.0), position.1.max(to.1));
     }
 
+    pub(super) fn login_asked(&mut self, token: StoreToken) {
+        self.logins.insert(token);
+    }
+
+    pub(super) fn login_answered(&mut self, token: StoreToken, last: StoreToken) {
+        self.logins.remove(&token);
+        self.forget_written(last);
+    }
+
+    /// Forgets what was written before every login under way, `last` being the newest token.
+    fn forget_written(&mut self, last: StoreToken) {
+        if self.logins.first().is_none_or(|first| *first > self.fence) {
+            self.older = std::mem::take(&mut self.recent);
+            self.fence = last;
+        }
+    }
+
     fn get(&self, key: (ConversationId, UserId)) -> Option<(Seq, Seq)> {
         [
             Some(&self.waiting),
             self.writing.as_ref(),
-            Some(&self.written),
+            Some(&self.recent),
+            Some(&self.older),
         ]
         .into_iter()
         .flatten()
@@ -84,30 +110,32 @@ impl Engine {
             ConversationRef::User(other) => Pair::new(user, other),
             ConversationRef::Group(_) => None,
         };
-        self.tell_receipt(user, with, delivered, read, Some(connection));
-        let message = || RelayMessage::Receipt {
+        let origin = self.origin;
+        let message = |to| RelayMessage::Receipt {
             conversation: id,
             pair,
+            to,
             user,
             delivered,
             read,
+            origin,
         };
-        self.publish(Channel::User(user), message());
+        self.tell_own_receipt(user, with, (delivered, read), Some(connection));
+        self.publish(Channel::User(user), message(user));
         if let Some(other) = pair.and_then(|pair| pair.other(user)) {
-            self.publish(Channel::User(other), message());
+            self.tell_receipt(user, other, (delivered, read));
+            self.publish(Channel::User(other), message(other));
         }
         self.flush_soon();
         Ok(Reply::Done)
     }
 
-    /// Tells a user's own other sessions, and the other side of a direct conversation, how far the
-    /// user has got.
-    pub(super) fn tell_receipt(
+    /// Tells a user's own sessions, but the one where it happened, how far the user has got.
+    pub(super) fn tell_own_receipt(
         &mut self,
         user: UserId,
         with: ConversationRef,
-        delivered: Seq,
-        read: Seq,
+        (delivered, read): (Seq, Seq),
         except: Option<ConnectionId>,
     ) {
         let mut own = self.connections_of(user);
@@ -120,28 +148,33 @@ impl Engine {
             }
         }
         own.retain(|connection| Some(*connection) != except);
-        self.push_hint(
-            &own,
-            Event::Receipt {
-                conversation: with,
-                user,
-                delivered,
-                read,
-            },
-        );
-        if let ConversationRef::User(other) = with {
-            let conversation = ConversationRef::User(user);
-            let others = self.connections_of(other);
-            self.push_hint(
-                &others,
-                Event::Receipt {
-                    conversation,
-                    user,
-                    delivered,
-                    read,
-                },
-            );
+        let event = Event::Receipt {
+            conversation: with,
+            user,
+            delivered,
+            read,
+        };
+        self.push_hint(&own, event);
+    }
+
+    /// Tells the other side of a direct conversation, while they are friends, how far a user has
+    /// got.
+    pub(super) fn tell_receipt(
+        &mut self,
+        user: UserId,
+        other: UserId,
+        (delivered, read): (Seq, Seq),
+    ) {
+        if !self.is_friend(other, user) {
+            return;
         }
+        let event = Event::Receipt {
+            conversation: ConversationRef::User(user),
+            user,
+            delivered,
+            read,
+        };
+        self.push_hint(&self.connections_of(other), event);
     }
 
     /// Shows a conversation with the positions that are not in the store yet.
@@ -166,10 +199,14 @@ impl Engine {
         }
     }
 
-    /// Writes what waits, unless something is being written.
+    /// Writes what waits, as soon as nothing is being written.
     pub(super) fn flush_marks(&mut self) {
         self.marks.alarm = false;
-        if self.marks.writing.is_some() || self.marks.waiting.is_empty() {
+        if self.marks.waiting.is_empty() {
+            return;
+        }
+        if self.marks.writing.is_some() {
+            self.marks.hurry = true;
             return;
         }
         let positions = std::mem::take(&mut self.marks.waiting);
@@ -190,9 +227,13 @@ impl Engine {
         let Some(positions) = self.marks.writing.take() else {
             return;
         };
+        let hurry = std::mem::take(&mut self.marks.hurry);
         if result.is_ok() {
-            self.marks.written = positions;
-            if self.stopping.draining() || self.marks.waiting.len() >= self.config.marks {
+            for (key, position) in positions {
+                Marks::raise(&mut self.marks.recent, key, position);
+            }
+            self.marks.forget_written(StoreToken(self.last_token));
+            if hurry || self.stopping.draining() {
                 self.flush_marks();
             }
         } else {

@@ -95,6 +95,8 @@ pub struct Engine {
     stopping: Stopping,
     repairs: Repairs,
     random: u64,
+    /// Tells this engine's messages to other nodes from theirs.
+    origin: u64,
 }
 
 /// How many entries of each kind an engine holds: for tests of leaks, and for operators.
@@ -140,7 +142,9 @@ impl Engine {
             stopping: Stopping::default(),
             repairs: Repairs::default(),
             random,
+            origin: 0,
         };
+        engine.origin = engine.jitter(u64::MAX);
         engine.start_reconciling();
         engine
     }
@@ -217,6 +221,9 @@ impl Engine {
     fn ask_store(&mut self, request: StoreRequest, pending: Pending) {
         self.last_token += 1;
         let token = StoreToken(self.last_token);
+        if pending.reads_positions() {
+            self.marks.login_asked(token);
+        }
         self.pending.insert(token, pending);
         self.effects.push_back(Effect::Store { token, request });
     }
@@ -236,7 +243,7 @@ impl Engine {
         }
     }
 
-    /// Returns a number below `bound`, for jitter only (SplitMix64; Steele, Lea and Flood, "Fast
+    /// Returns a number below `bound`, for what need not be secret (SplitMix64; Steele, Lea and Flood, "Fast
     /// splittable pseudorandom number generators", 2014).
     fn jitter(&mut self, bound: u64) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);

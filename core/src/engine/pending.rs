@@ -3,6 +3,7 @@
 use crate::id::{ConnectionId, ConversationId, Seq, UserId};
 use crate::protocol::reply::Keep;
 use crate::protocol::request::Start;
+use crate::store::{Done, ReadDone, StoreResponse, StoreResult};
 use crate::time::Timestamp;
 
 /// What a completion is for.
@@ -30,11 +31,21 @@ pub(super) enum Pending {
     Fetch(ConversationId),
     /// Raised cursors are being written.
     Marks,
-    /// A page of changes since a moment; the time of the first page.
-    Changes {
-        since: Option<Timestamp>,
-        as_of: Option<Timestamp>,
-    },
+    /// A page of changes.
+    Changes(Changes),
+}
+
+/// Where a read of changes has got.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Changes {
+    /// From when on; absent to learn only the database's time.
+    pub(super) since: Option<Timestamp>,
+    /// The database's time before the first page.
+    pub(super) as_of: Option<Timestamp>,
+    /// The last conversation of the pages before.
+    pub(super) conversations_after: Option<(Timestamp, ConversationId)>,
+    /// The last user of the pages before.
+    pub(super) users_after: Option<(Timestamp, UserId)>,
 }
 
 /// How a client's request goes on when the store has answered.
@@ -54,4 +65,61 @@ pub(super) enum Awaited {
     FriendRequest,
     /// Every read; the end of a page of history to keep where a frame's limit cuts it.
     Read { keep: Keep },
+}
+
+impl Pending {
+    /// Tells whether the completion carries positions that a session begins with.
+    pub(super) const fn reads_positions(&self) -> bool {
+        matches!(
+            self,
+            Self::Request {
+                kind: Awaited::Session { .. },
+                ..
+            }
+        )
+    }
+
+    /// Tells whether a completion is of the kind that is waited for. A failure always is.
+    pub(super) fn fits(&self, result: &StoreResult) -> bool {
+        let Ok(response) = result else {
+            return true;
+        };
+        match (self, response) {
+            (Self::Request { kind, .. }, response) => kind.fits(response),
+            (Self::Orphan, StoreResponse::Applied(_)) | (Self::Marks, StoreResponse::Marked) => {
+                true
+            }
+            (pending, StoreResponse::Read(done)) => matches!(
+                (pending, done),
+                (Self::Rosters(_), ReadDone::Rosters(_))
+                    | (Self::Heads { .. } | Self::Verify(_), ReadDone::Heads { .. })
+                    | (Self::Fetch(_), ReadDone::Page(_))
+                    | (Self::Changes(_), ReadDone::Changes { .. })
+            ),
+            _ => false,
+        }
+    }
+}
+
+impl Awaited {
+    fn fits(&self, response: &StoreResponse) -> bool {
+        match (self, response) {
+            (Self::Session { .. }, StoreResponse::Session { .. }) => true,
+            (Self::Read { .. }, StoreResponse::Read(done)) => !matches!(
+                done,
+                ReadDone::Rosters(_)
+                    | ReadDone::Heads { .. }
+                    | ReadDone::Page(_)
+                    | ReadDone::Changes { .. }
+            ),
+            (kind, StoreResponse::Applied(applied)) => match (kind, &applied.done) {
+                (Self::Logout | Self::DeleteAccount, Done::Nothing)
+                | (Self::Password, Done::Session { .. })
+                | (Self::FriendRequest, Done::Friend { .. }) => true,
+                (Self::Change, done) => !matches!(done, Done::Session { .. }),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
 }

@@ -4,10 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use crate::engine::Engine;
-use crate::engine::contract::Misuse;
-use crate::engine::pending::Pending;
+use crate::engine::pending::{Changes, Pending};
 use crate::engine::timers::Alarm;
-use crate::id::{ConversationId, Place, Seq, StoreToken, UserId};
+use crate::id::{ConversationId, Place, Seq, UserId};
 use crate::protocol::NoticeCode;
 use crate::store::{Head, Read, ReadDone, StoreRequest, StoreResponse, StoreResult};
 use crate::time::Timestamp;
@@ -40,6 +39,8 @@ pub(super) struct Refresh {
     /// When the changes that are being read were asked for.
     reconcile_began: Timestamp,
     relay_down: bool,
+    /// When the next reconcile is due.
+    reconcile_at: Timestamp,
     /// When the engine began.
     began: Timestamp,
 }
@@ -105,21 +106,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn rosters_read(
-        &mut self,
-        token: StoreToken,
-        users: Vec<UserId>,
-        result: StoreResult,
-    ) -> Result<(), Misuse> {
+    pub(super) fn rosters_read(&mut self, users: Vec<UserId>, result: StoreResult) {
         self.refresh.rosters_under_way = false;
-        let rosters = match result {
-            Ok(StoreResponse::Read(ReadDone::Rosters(rosters))) => rosters,
-            Ok(_) => return Err(Misuse::WrongCompletion(token)),
-            Err(_) => {
-                self.refresh.rosters.extend(users);
-                self.retry_later();
-                return Ok(());
-            }
+        let Ok(StoreResponse::Read(ReadDone::Rosters(rosters))) = result else {
+            self.refresh.rosters.extend(users);
+            self.retry_later();
+            return;
         };
         let found: BTreeSet<UserId> = rosters.iter().map(|roster| roster.user).collect();
         for roster in rosters {
@@ -130,39 +122,31 @@ impl Engine {
                 self.end_sessions(user, NoticeCode::Ended, "the account was deleted");
             }
         }
-        Ok(())
     }
 
     pub(super) fn heads_read(
         &mut self,
-        token: StoreToken,
         conversations: Vec<ConversationId>,
         users: Vec<UserId>,
         result: StoreResult,
-    ) -> Result<(), Misuse> {
+    ) {
         self.refresh.heads_under_way = false;
-        match result {
-            Ok(StoreResponse::Read(ReadDone::Heads { heads, versions })) => {
-                for head in heads {
-                    self.repairs.heads += u64::from(self.raise_head(&head));
-                }
-                let found: BTreeSet<UserId> = versions.iter().map(|(user, _)| *user).collect();
-                for (user, version) in versions {
-                    self.note_version(user, version);
-                }
-                for user in users {
-                    if !found.contains(&user) {
-                        self.end_sessions(user, NoticeCode::Ended, "the account was deleted");
-                    }
-                }
-                Ok(())
-            }
-            Ok(_) => Err(Misuse::WrongCompletion(token)),
-            Err(_) => {
-                self.refresh.heads.extend(conversations);
-                self.refresh.versions.extend(users);
-                self.retry_later();
-                Ok(())
+        let Ok(StoreResponse::Read(ReadDone::Heads { heads, versions })) = result else {
+            self.refresh.heads.extend(conversations);
+            self.refresh.versions.extend(users);
+            self.retry_later();
+            return;
+        };
+        for head in heads {
+            self.repairs.heads += u64::from(self.raise_head(&head));
+        }
+        let found: BTreeSet<UserId> = versions.iter().map(|(user, _)| *user).collect();
+        for (user, version) in versions {
+            self.note_version(user, version);
+        }
+        for user in users {
+            if !found.contains(&user) {
+                self.end_sessions(user, NoticeCode::Ended, "the account was deleted");
             }
         }
     }
@@ -227,7 +211,7 @@ impl Engine {
     pub(super) fn start_reconciling(&mut self) {
         let now = self.now;
         self.refresh.began = now;
-        self.timers.set(now, Alarm::Reconcile);
+        self.reconcile_at(now);
         self.timers.set(now + self.config.verify, Alarm::Verify);
     }
 
@@ -244,7 +228,7 @@ impl Engine {
         } else {
             self.config.reconcile
         };
-        self.timers.set(self.now + period, Alarm::Reconcile);
+        self.reconcile_at(self.now + period);
         let doubt = self.refresh.doubt_since.is_some();
         let needed = self.config.clustered || doubt || self.refresh.as_of.is_none();
         if needed && !self.refresh.reconciling && !self.stopping.draining() {
@@ -254,43 +238,41 @@ impl Engine {
                 .map(|as_of| as_of - self.config.reconcile_overlap);
             self.refresh.reconciling = true;
             self.refresh.reconcile_began = self.now;
-            self.ask_changes(since, None, None, None);
+            self.ask_changes(Changes {
+                since,
+                ..Changes::default()
+            });
         }
     }
 
-    fn ask_changes(
-        &mut self,
-        since: Option<Timestamp>,
-        conversations_after: Option<(Timestamp, ConversationId)>,
-        users_after: Option<(Timestamp, UserId)>,
-        as_of: Option<Timestamp>,
-    ) {
-        let read = Read::Changes {
-            since,
-            conversations_after,
-            users_after,
-            limit: CHANGES,
-        };
-        self.ask_store(StoreRequest::Read(read), Pending::Changes { since, as_of });
+    /// Sets the only alarm for the next reconcile.
+    fn reconcile_at(&mut self, at: Timestamp) {
+        self.timers
+            .clear(self.refresh.reconcile_at, Alarm::Reconcile);
+        self.refresh.reconcile_at = at;
+        self.timers.set(at, Alarm::Reconcile);
     }
 
-    pub(super) fn changes_read(
-        &mut self,
-        token: StoreToken,
-        since: Option<Timestamp>,
-        first: Option<Timestamp>,
-        result: StoreResult,
-    ) -> Result<(), Misuse> {
+    fn ask_changes(&mut self, changes: Changes) {
+        let read = Read::Changes {
+            since: changes.since,
+            conversations_after: changes.conversations_after,
+            users_after: changes.users_after,
+            limit: CHANGES,
+        };
+        self.ask_store(StoreRequest::Read(read), Pending::Changes(changes));
+    }
+
+    pub(super) fn changes_read(&mut self, asked: Changes, result: StoreResult) {
         self.refresh.reconciling = false;
-        let (as_of, conversations, users) = match result {
-            Ok(StoreResponse::Read(ReadDone::Changes {
-                as_of,
-                conversations,
-                users,
-            })) => (as_of, conversations, users),
-            Ok(_) => return Err(Misuse::WrongCompletion(token)),
+        let Ok(StoreResponse::Read(ReadDone::Changes {
+            as_of,
+            conversations,
+            users,
+        })) = result
+        else {
             // The next reconcile begins where this one did.
-            Err(_) => return Ok(()),
+            return;
         };
         for (_, head) in &conversations {
             self.repairs.reconciled += u64::from(self.raise_head(head));
@@ -298,15 +280,20 @@ impl Engine {
         for (_, user, version) in &users {
             self.note_version(*user, *version);
         }
-        let as_of = first.unwrap_or(as_of);
+        let since = asked.since;
+        let as_of = asked.as_of.unwrap_or(as_of);
         let full = |count: usize| u32::try_from(count).is_ok_and(|count| count >= CHANGES);
         if full(conversations.len()) || full(users.len()) {
-            let conversations_after = conversations
-                .last()
-                .map(|(at, head)| (*at, head.conversation));
-            let users_after = users.last().map(|(at, user, _)| (*at, *user));
+            let conversation = conversations.last();
+            let conversation = conversation.map(|(at, head)| (*at, head.conversation));
+            let user = users.last().map(|(at, user, _)| (*at, *user));
             self.refresh.reconciling = true;
-            self.ask_changes(since, conversations_after, users_after, Some(as_of));
+            self.ask_changes(Changes {
+                since,
+                as_of: Some(as_of),
+                conversations_after: conversation.or(asked.conversations_after),
+                users_after: user.or(asked.users_after),
+            });
         } else {
             // The first answer says only what time it is: what came since the engine began counts
             // as not yet seen.
@@ -328,17 +315,19 @@ impl Engine {
                 self.refresh.doubt_since = None;
             }
         }
-        Ok(())
     }
 
+    /// Every channel is subscribed again, whoever was waiting for one.
     pub(super) fn relay_up(&mut self) {
         self.refresh.relay_down = false;
+        self.subscriptions.clear();
         for user in self.users.keys() {
             self.check_heads(user);
         }
     }
 
     pub(super) fn relay_lost(&mut self) {
+        self.subscriptions.clear();
         if !std::mem::replace(&mut self.refresh.relay_down, true) {
             self.reconcile();
         }
@@ -367,17 +356,10 @@ impl Engine {
 
     /// A log that ends below where a session had got was restored to an earlier state: the sessions
     /// that know more than there is begin anew.
-    pub(super) fn verified(
-        &mut self,
-        token: StoreToken,
-        issued: &[(ConversationId, Seq)],
-        result: StoreResult,
-    ) -> Result<(), Misuse> {
+    pub(super) fn verified(&mut self, issued: &[(ConversationId, Seq)], result: StoreResult) {
         self.refresh.verify_under_way = false;
-        let heads = match result {
-            Ok(StoreResponse::Read(ReadDone::Heads { heads, .. })) => heads,
-            Ok(_) => return Err(Misuse::WrongCompletion(token)),
-            Err(_) => return Ok(()),
+        let Ok(StoreResponse::Read(ReadDone::Heads { heads, .. })) = result else {
+            return;
         };
         let issued: BTreeMap<ConversationId, Seq> = issued.iter().copied().collect();
         for head in heads {
@@ -390,7 +372,6 @@ impl Engine {
                 self.repairs.verified += u64::from(self.raise_head(&head));
             }
         }
-        Ok(())
     }
 
     fn restart_readers(&mut self, conversation: ConversationId, last: Seq) {

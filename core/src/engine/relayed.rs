@@ -14,28 +14,56 @@ impl Engine {
             RelayMessage::Receipt {
                 conversation,
                 pair,
+                to,
                 user,
                 delivered,
                 read,
-            } => {
+                origin,
+            } if origin != self.origin => {
                 let with = match pair {
                     Some(pair) => pair.other(user).map(ConversationRef::User),
                     None => Some(ConversationRef::Group(GroupId(conversation.0))),
                 };
-                if let Some(with) = with {
-                    self.tell_receipt(user, with, delivered, read, None);
+                match with {
+                    Some(with) if to == user => {
+                        self.tell_own_receipt(user, with, (delivered, read), None);
+                    }
+                    Some(ConversationRef::User(other)) if to == other => {
+                        self.tell_receipt(user, other, (delivered, read));
+                    }
+                    _ => {}
                 }
             }
-            RelayMessage::TypingDirect { pair, user } => {
+            RelayMessage::TypingDirect { pair, user, origin } if origin != self.origin => {
                 self.tell_typing(Place::Direct(pair), user);
             }
-            RelayMessage::TypingGroup { group, user } => {
+            RelayMessage::TypingGroup {
+                group,
+                user,
+                origin,
+            } if origin != self.origin => {
                 self.tell_typing(Place::Group(group), user);
             }
-            RelayMessage::Requested { group, name, user } => {
+            RelayMessage::Requested {
+                group,
+                name,
+                user,
+                origin,
+            } if origin != self.origin => {
                 self.join_requested(&Requested { group, name, user });
             }
-            RelayMessage::Resumed { .. } | RelayMessage::AskAbout { .. } => {}
+            RelayMessage::Resumed {
+                user,
+                session,
+                at,
+                origin,
+            } => self.resumed_elsewhere(user, session, (at, origin)),
+            // This node's own, handed back: everyone here was told.
+            RelayMessage::Receipt { .. }
+            | RelayMessage::TypingDirect { .. }
+            | RelayMessage::TypingGroup { .. }
+            | RelayMessage::Requested { .. }
+            | RelayMessage::AskAbout { .. } => {}
         }
     }
 
@@ -46,16 +74,21 @@ impl Engine {
         to: ConversationRef,
     ) -> Result<Reply, RequestError> {
         let place = self.may_signal(user, to)?;
+        let origin = self.origin;
         self.tell_typing(place, user);
         match place {
             Place::Direct(pair) => {
                 if let Some(other) = pair.other(user) {
-                    let message = RelayMessage::TypingDirect { pair, user };
+                    let message = RelayMessage::TypingDirect { pair, user, origin };
                     self.publish(Channel::User(other), message);
                 }
             }
             Place::Group(group) => {
-                let message = RelayMessage::TypingGroup { group, user };
+                let message = RelayMessage::TypingGroup {
+                    group,
+                    user,
+                    origin,
+                };
                 self.publish(Channel::Group(group), message);
             }
         }
@@ -65,7 +98,9 @@ impl Engine {
     fn tell_typing(&mut self, place: Place, user: UserId) {
         let (connections, conversation): (Vec<ConnectionId>, ConversationRef) = match place {
             Place::Direct(pair) => {
-                let other = pair.other(user);
+                let other = pair
+                    .other(user)
+                    .filter(|other| self.is_friend(*other, user));
                 (
                     other.map_or_else(Vec::new, |other| self.connections_of(other)),
                     user_ref(user),

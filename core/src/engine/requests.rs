@@ -23,7 +23,7 @@ pub(super) struct Origin {
     pub(super) serial: u64,
 }
 
-type Answer = Option<Result<Reply, RequestError>>;
+pub(super) type Answer = Option<Result<Reply, RequestError>>;
 
 impl Engine {
     /// Starts a request; returns its answer where that is known at once.

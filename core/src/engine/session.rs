@@ -1,12 +1,15 @@
 //! A session on this node and its cursors.
 
 use crate::id::{ConversationId, ConversationRef, Seq, SessionId, UserId};
+use crate::time::Timestamp;
 
 /// The session of a connection.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) user: UserId,
     pub(super) id: SessionId,
+    /// When the connection began or resumed it.
+    pub(super) since: Timestamp,
     pub(super) cursors: Cursors,
 }
 

@@ -20,7 +20,7 @@ use crate::time::{Timestamp, millis};
 impl Engine {
     /// Begins a session on a connection and returns what its client is answered.
     ///
-    /// The roster may be a little old: entries and versions that were committed since it was read
+    /// The roster is not older than what is known of the user; it may be a little old: entries and versions that were committed since it was read
     /// are found when the heads are read again, once the channels are confirmed.
     pub(super) fn attach(
         &mut self,
@@ -31,22 +31,11 @@ impl Engine {
         start: &Start,
     ) -> Reply {
         let user = roster.user;
+        let since = self.now;
         let known = self.users.contains(user);
-        let came = self
-            .users
-            .get(user)
-            .is_none_or(|local| local.connections.is_empty());
         if known {
             self.merge_roster(roster);
-            self.replace_session(user, id);
-            if let Some(local) = self.users.get_mut(user)
-                && local.version > roster.version
-            {
-                // The cursors of this session come from an older roster than those of the others:
-                // the next one is merged into all of them.
-                local.version = roster.version;
-                self.refresh.rosters.insert(user);
-            }
+            self.replace_session(user, id, |_| true);
         } else {
             self.users.insert(user, LocalUser::new(roster));
         }
@@ -57,19 +46,29 @@ impl Engine {
             .collect();
         let cursors = Cursors::new(first_cursors(&conversations, start));
         if let Some(slot) = self.connections.get_mut(connection) {
-            slot.session = Some(Box::new(Session { user, id, cursors }));
+            slot.session = Some(Box::new(Session {
+                user,
+                id,
+                since,
+                cursors,
+            }));
         }
         if let Some(local) = self.users.get_mut(user) {
             local.connections.push(connection);
             local.gone_since = None;
         }
-        self.listen(user, roster, came);
+        self.listen(user, roster, !known);
         if !known {
             self.announce(user, true);
         }
         self.publish(
             Channel::User(user),
-            RelayMessage::Resumed { user, session: id },
+            RelayMessage::Resumed {
+                user,
+                session: id,
+                at: since,
+                origin: self.origin,
+            },
         );
         self.session_reply(id, expires, roster, &conversations)
     }
@@ -97,9 +96,9 @@ impl Engine {
             local.gone_since = Some(now);
             self.timers
                 .set(now + self.config.offline_after, Alarm::Offline(user));
-            // Another node may read these cursors next.
-            self.flush_marks();
         }
+        // Another node may read these cursors next.
+        self.flush_marks();
     }
 
     /// Forgets a user who has had no session for a while.
@@ -114,6 +113,9 @@ impl Engine {
         let Some(local) = self.users.remove(user) else {
             return;
         };
+        if let Some(token) = local.subscription {
+            self.subscriptions.remove(&token);
+        }
         let mut channels = vec![Channel::User(user)];
         for (group, _) in local.groups {
             let Some(members) = self.groups.get_mut(group) else {
@@ -124,9 +126,6 @@ impl Engine {
                 self.groups.remove(group);
                 channels.push(Channel::Group(group));
             }
-        }
-        if let Some(token) = local.subscription {
-            self.subscriptions.remove(&token);
         }
         self.effects.push_back(Effect::Unsubscribe { channels });
     }
@@ -157,14 +156,32 @@ impl Engine {
         }
     }
 
+    /// Another node tells that a connection there has a session: an older one here has it no more.
+    /// The relay may be late and hand back this node's own message, so a connection stays unless
+    /// the message is of a later moment.
+    pub(super) fn resumed_elsewhere(
+        &mut self,
+        user: UserId,
+        id: SessionId,
+        later: (Timestamp, u64),
+    ) {
+        let origin = self.origin;
+        self.replace_session(user, id, |session| (session.since, origin) < later);
+    }
+
     /// Closes the connection that has had a session until another connection resumed it.
-    pub(super) fn replace_session(&mut self, user: UserId, id: SessionId) {
+    pub(super) fn replace_session(
+        &mut self,
+        user: UserId,
+        id: SessionId,
+        is_older: impl Fn(&Session) -> bool,
+    ) {
         for connection in self.connections_of(user) {
             let session = self
                 .connections
                 .get(connection)
                 .and_then(|c| c.session.as_ref());
-            if session.is_some_and(|session| session.id == id) {
+            if session.is_some_and(|session| session.id == id && is_older(session)) {
                 let message = "the session went on with another connection";
                 self.close(connection, NoticeCode::Replaced, message, None);
             }
@@ -174,6 +191,9 @@ impl Engine {
     /// A subscription is confirmed: what was committed before it is looked for once more.
     pub(super) fn subscribed(&mut self, token: SubscriptionToken) {
         if let Some(user) = self.subscriptions.remove(&token) {
+            if let Some(local) = self.users.get_mut(user) {
+                local.subscription = None;
+            }
             self.check_heads(user);
         }
     }
@@ -188,12 +208,27 @@ impl Engine {
             .map_or_else(Vec::new, |local| local.connections.to_vec())
     }
 
+    /// Tells whether a user who is here has another one for a friend.
+    pub(super) fn is_friend(&self, user: UserId, other: UserId) -> bool {
+        self.users
+            .get(user)
+            .is_some_and(|local| local.friend(other) == FriendState::Friends)
+    }
+
+    /// Tells whether more is known of a user than a roster says.
+    pub(super) fn knows_newer(&self, roster: &Roster) -> bool {
+        self.users
+            .get(roster.user)
+            .is_some_and(|local| local.version > roster.version)
+    }
+
     pub(super) fn is_online(&self, user: UserId) -> bool {
         self.users.contains(user)
     }
 
     /// Subscribes to what a session's user needs, `came` telling whether nothing was subscribed for
-    /// the user; heads are read again once that is confirmed.
+    /// the user; heads are read again once that is confirmed, which confirms what the user
+    /// subscribed to before as well.
     pub(super) fn listen(&mut self, user: UserId, roster: &Roster, came: bool) {
         let mut channels = Vec::new();
         if came {
@@ -223,10 +258,10 @@ impl Engine {
         self.last_subscription += 1;
         let token = SubscriptionToken(self.last_subscription);
         self.subscriptions.insert(token, user);
-        // Its confirmation says all that those of the user's earlier ones would.
-        let local = self.users.get_mut(user);
-        if let Some(earlier) = local.and_then(|local| local.subscription.replace(token)) {
-            self.subscriptions.remove(&earlier);
+        if let Some(local) = self.users.get_mut(user)
+            && let Some(before) = local.subscription.replace(token)
+        {
+            self.subscriptions.remove(&before);
         }
         self.effects
             .push_back(Effect::Subscribe { token, channels });
@@ -240,7 +275,12 @@ impl Engine {
         let friends: Vec<UserId> = local
             .friends
             .iter()
-            .filter(|friend| friend.state == FriendState::Friends)
+            .filter(|friend| match friend.state {
+                FriendState::Friends => true,
+                FriendState::Blocked => false,
+                // The other side may have accepted since this side's roster was read.
+                _ => self.is_friend(friend.user, user),
+            })
             .map(|friend| friend.user)
             .collect();
         for friend in friends {

@@ -30,7 +30,7 @@ pub(super) struct LocalUser {
     pub(super) ended: Vec<(GroupId, Seq)>,
     /// The names of groups whose end not every session has come to.
     pub(super) parted: Vec<(GroupId, Name)>,
-    /// The last subscription that was made for the user; the earlier ones need not be confirmed.
+    /// The user's last subscription, while it is not confirmed.
     pub(super) subscription: Option<SubscriptionToken>,
     /// Since when there has been no session; absent while there is one.
     pub(super) gone_since: Option<Timestamp>,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::engine::{Config, Effect, Engine, Input, Misuse};
-use crate::id::{ConnectionId, RequestId, StoreToken};
+use crate::id::{ConnectionId, RequestId, StoreToken, SubscriptionToken};
 use crate::protocol::{Event, Reply, Request, RequestError};
 use crate::relay::{Channel, RelayMessage};
 use crate::sim::MemoryStore;
@@ -43,6 +43,7 @@ pub struct Loopback {
     stalled: BTreeMap<ConnectionId, u32>,
     paused: BTreeSet<ConnectionId>,
     held: Option<Vec<(StoreToken, StoreRequest)>>,
+    unconfirmed: Option<Vec<SubscriptionToken>>,
 }
 
 impl Loopback {
@@ -61,6 +62,7 @@ impl Loopback {
             stalled: BTreeMap::new(),
             paused: BTreeSet::new(),
             held: None,
+            unconfirmed: None,
         }
     }
 
@@ -204,6 +206,22 @@ impl Loopback {
         self.input(Input::Stored { token, result })
     }
 
+    /// Has the relay confirm no subscription until [`release_relay`](Self::release_relay).
+    pub fn hold_relay(&mut self) {
+        self.unconfirmed.get_or_insert_default();
+    }
+
+    /// Has the relay confirm what it kept, and everything else at once again.
+    ///
+    /// # Errors
+    /// See [`connect`](Self::connect).
+    pub fn release_relay(&mut self) -> Result<(), Misuse> {
+        for token in self.unconfirmed.take().unwrap_or_default() {
+            self.input(Input::Subscribed { token })?;
+        }
+        Ok(())
+    }
+
     fn settle(&mut self) -> Result<(), Misuse> {
         while let Some(effect) = self.engine.poll_effect() {
             if let Some(input) = self.carry_out(effect) {
@@ -260,7 +278,10 @@ impl Loopback {
                 }
             },
             Effect::Publish { channel, message } => self.published.push((channel, message)),
-            Effect::Subscribe { token, .. } => return Some(Input::Subscribed { token }),
+            Effect::Subscribe { token, .. } => match &mut self.unconfirmed {
+                Some(unconfirmed) => unconfirmed.push(token),
+                None => return Some(Input::Subscribed { token }),
+            },
             Effect::AskPresence { token, .. } => {
                 return Some(Input::Presence {
                     token,

@@ -10,6 +10,8 @@
 
 mod arbitrary;
 
+use std::collections::BTreeMap;
+
 use parlor_core::protocol::client::{self, ServerFrame, encode_request};
 use parlor_core::protocol::{Frame, decode, encode};
 use parlor_core::sim::frames;
@@ -17,6 +19,7 @@ use proptest::collection::vec;
 use proptest::prelude::{ProptestConfig, Strategy, any};
 use proptest::sample::Index;
 use proptest::{prop_assert, prop_assert_eq, prop_assume, proptest};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 /// Changes a few bytes of a frame: replaced, removed, or said again.
@@ -160,8 +163,8 @@ proptest! {
 
     #[test]
     fn what_is_no_json_is_no_request(frame in damaged(request_frame())) {
-        // The reference is a reader that knows nothing of the protocol.
-        prop_assume!(serde_json::from_slice::<serde_json::Map<String, Value>>(&frame).is_err());
+        // The reference is a reader that knows nothing of the protocol, nor of how large numbers are.
+        prop_assume!(serde_json::from_slice::<BTreeMap<String, IgnoredAny>>(&frame).is_err());
         prop_assert!(decode::request(&frame).is_err(), "{}", String::from_utf8_lossy(&frame));
     }
 }

@@ -13,6 +13,8 @@ mod chat;
 mod friends;
 mod groups;
 mod lag;
+mod races;
+mod relay;
 mod sessions;
 mod stopping;
 mod store_failures;

@@ -167,3 +167,52 @@ fn a_commit_in_doubt_is_looked_for_until_it_must_show() {
     world.wait(Duration::from_secs(12));
     assert_eq!(world.messages(circle[1]), [(user(1), 1, "one".into())]);
 }
+
+#[test]
+fn an_answer_of_the_wrong_kind_is_refused_and_the_right_one_still_counts() {
+    use parlor_core::engine::Misuse;
+    use parlor_core::store::StoreResponse;
+    let mut world = World::new();
+    let circle = world.circle(2);
+    world.node.hold_store();
+    let ask = send(user(2), "one");
+    world.node.request(circle[0], 1000, ask).unwrap();
+    let (token, request) = world.node.take_held().pop().unwrap();
+    let wrong = world.node.complete(token, Ok(StoreResponse::Marked));
+    assert_eq!(wrong, Err(Misuse::WrongCompletion(token)));
+    let now = world.node.now();
+    let result = world.node.store.execute(request, now);
+    world.node.complete(token, result).unwrap();
+    assert!(matches!(
+        world.node.take(circle[0])[..],
+        [Sent::Event(_), Sent::Reply(_, Ok(_))]
+    ));
+    // The same for the reads that repair.
+    world.node.release_store().unwrap();
+    world.node.disconnect(circle[1]).unwrap();
+    world.node.hold_store();
+    let b = world.connect();
+    let login = Request::Login {
+        who: parlor_core::protocol::request::UserRef::Name(crate::name("b")),
+        password: parlor_core::secret::Secret::new("password"),
+        device: None,
+        start: Default::default(),
+    };
+    world.node.request(b, 1, login).unwrap();
+    for _ in 0..5 {
+        for (token, request) in world.node.take_held() {
+            let wrong = match request {
+                StoreRequest::Mark(_) => {
+                    StoreResponse::Read(parlor_core::store::ReadDone::Rosters(Vec::new()))
+                }
+                _ => StoreResponse::Marked,
+            };
+            let wrong = world.node.complete(token, Ok(wrong));
+            assert_eq!(wrong, Err(Misuse::WrongCompletion(token)));
+            let now = world.node.now();
+            let result = world.node.store.execute(request, now);
+            world.node.complete(token, result).unwrap();
+        }
+    }
+    assert_eq!(world.messages(b), [(user(1), 1, "one".into())]);
+}

@@ -10,7 +10,7 @@ use sea_orm_migration::prelude::{
 };
 use sea_orm_migration::{MigrationName, MigrationTrait};
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Order};
 use crate::entity::{
     cluster, conversation, friendship, group, invitation, join_request, member, message, number,
     session, user,
@@ -40,9 +40,12 @@ impl MigrationTrait for Migration {
             _ => Dialect::Sqlite,
         };
         for mut table in tables() {
-            dialect.shape(&mut table);
+            dialect.shape(&mut table, Order::ByKey);
             manager.create_table(table).await?;
         }
+        let mut messages = messages();
+        dialect.shape(&mut messages, Order::AsTheyCome);
+        manager.create_table(messages).await?;
         for index in indexes() {
             manager.create_index(index).await?;
         }
@@ -50,6 +53,7 @@ impl MigrationTrait for Migration {
     }
 }
 
+/// Every table but that of messages.
 fn tables() -> Vec<TableCreateStatement> {
     vec![
         accounts(),
@@ -60,7 +64,6 @@ fn tables() -> Vec<TableCreateStatement> {
         members(),
         invitations(),
         join_requests(),
-        messages(),
         clusters(),
         numbers(),
     ]

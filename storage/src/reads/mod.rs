@@ -61,6 +61,10 @@ impl From<Failure> for ReadError {
 /// Reads until no more can come.
 pub(crate) async fn run(context: Arc<Context>, jobs: Receiver<ReadJob>) {
     while let Ok(job) = jobs.recv().await {
+        if !job.reply.has_time(context.options.timeout) {
+            job.reply.send(Err(StoreError::Unavailable.into()));
+            continue;
+        }
         let found = context.bounded(read(&context, job.read)).await;
         let result: StoreResult = match found {
             Ok(found) => Ok(StoreResponse::Read(found)),

@@ -1,6 +1,12 @@
 //! What the tests of this crate are written with.
 
 #![allow(dead_code, reason = "each test file uses a part")]
+#![expect(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests"
+)]
 
 use std::sync::Arc;
 

@@ -54,6 +54,8 @@ pub(super) struct View {
     pub(super) friends: BTreeMap<UserId, FriendState>,
     pub(super) groups: BTreeSet<GroupId>,
     pub(super) invites: BTreeSet<GroupId>,
+    /// Whether the session began where the last one had ended, so that everything is acknowledged.
+    pub(super) replayed: bool,
 }
 
 impl Person {
@@ -260,6 +262,9 @@ impl World<'_> {
                 device.eager = false;
                 let replay = start.replay;
                 self.begun(index, reply, replay);
+                if let Some(device) = self.devices.get_mut(index) {
+                    device.view.replayed = replay;
+                }
             }
             (Request::DeleteAccount { .. }, _) => {
                 person.registered = false;

@@ -11,7 +11,7 @@ use crate::protocol::reply::SessionReply;
 use crate::protocol::request::Start;
 use crate::protocol::{Event, Message, Reply, Request, RequestError};
 use crate::sim::promises;
-use crate::store::{StoreResponse, StoreResult};
+use crate::store::{Done, StoreResponse, StoreResult};
 
 /// What the store has committed.
 #[derive(Debug, Default)]
@@ -22,6 +22,8 @@ pub(super) struct Ledger {
     keys: BTreeMap<(UserId, Key), (Place, Seq)>,
     /// When each user became a member of a group and ceased to be one, ascending.
     memberships: BTreeMap<(GroupId, UserId), Vec<(Seq, bool)>>,
+    /// How many accounts were made.
+    accounts: usize,
     /// Whether all are to leave.
     pub(super) leaving: bool,
 }
@@ -83,6 +85,7 @@ impl World<'_> {
         let Ok(StoreResponse::Applied(applied)) = result else {
             return;
         };
+        self.ledger.accounts += usize::from(matches!(applied.done, Done::Registered(_)));
         for entry in &applied.entries {
             let length = self.ledger.lengths.entry(entry.place).or_default();
             *length += 1;
@@ -282,7 +285,7 @@ impl World<'_> {
                 counts.connections,
                 config.connections + closing,
             ),
-            ("users", counts.users, self.devices.len()),
+            ("users", counts.users, self.ledger.accounts),
             ("groups", counts.groups, self.ledger.lengths.len()),
             (
                 "store requests",

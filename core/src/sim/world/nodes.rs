@@ -80,6 +80,7 @@ impl World<'_> {
     pub(super) fn start_node(&mut self, index: usize) {
         let now = self.now;
         let connected = !self.random.chance(100) || self.faults.stopped;
+        let seed = self.random.next();
         let Some(node) = self.nodes.get_mut(index) else {
             return;
         };
@@ -87,7 +88,7 @@ impl World<'_> {
             return;
         }
         let mut config = self.plan.config.clone();
-        config.seed ^= node.epoch;
+        config.seed = seed;
         node.engine = Some(Engine::new(config, now + node.ahead));
         node.last_connection = 0;
         node.draining = false;
@@ -216,6 +217,7 @@ impl World<'_> {
                 weight,
             } => {
                 if let Some(link) = self.link_to_write(life, connection) {
+                    self.say_sent(life, link, &format_args!("{result:?}"));
                     self.check_reply(link, id, &result);
                     self.send_down(link, Down::Reply(id, Box::new(result), weight));
                 }
@@ -228,6 +230,7 @@ impl World<'_> {
                 let event = Arc::new(event);
                 for connection in connections {
                     if let Some(link) = self.link_to_write(life, connection) {
+                        self.say_sent(life, link, &format_args!("{event:?}"));
                         self.check_event(link, &event);
                         self.send_down(link, Down::Event(event.clone(), weight));
                     }
@@ -255,6 +258,14 @@ impl World<'_> {
             }
             Effect::Drained => self.drained(life),
         }
+    }
+
+    fn say_sent(&mut self, life: Life, link: LinkId, what: &std::fmt::Arguments<'_>) {
+        self.say(|world| {
+            let device = world.links.get(&link).map_or(0, |link| link.device);
+            let name = world.device_name(device);
+            format!("node {} -> {name} ({}): {what}", life.node, link.0)
+        });
     }
 
     /// Finds the connection that something is written to; nothing may follow its close.

@@ -1,0 +1,195 @@
+//! The program as a child process, and a small blocking client.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// Far more than anything here takes: what lasts longer hangs.
+const HANG: Duration = Duration::from_secs(60);
+
+pub(crate) const PASSWORD: &str = "correct horse battery";
+
+/// Makes a command that runs the program in a folder, with nothing set in its environment.
+pub(crate) fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_parlor"));
+    command.current_dir(folder).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("PARLOR_") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs a command to its end; returns the exit code and what it wrote to stdout and stderr.
+pub(crate) fn finished(command: &mut Command) -> (Option<i32>, String, String) {
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let out = collect(child.stdout.take().unwrap());
+    let errors = collect(child.stderr.take().unwrap());
+    let code = wait(&mut child);
+    (code, out.join().unwrap(), errors.join().unwrap())
+}
+
+/// A running `parlor serve`, killed when it is dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// The line that it printed when it was ready.
+    pub(crate) ready: String,
+    pub(crate) port: u16,
+    logs: Option<JoinHandle<String>>,
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// Starts a server on a free port, whose passwords cost nothing.
+    pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
+        let config = folder.join("parlor.toml");
+        std::fs::write(&config, "[password]\nmemory_kib = 8\niterations = 1\n").unwrap();
+        let mut command = command(folder);
+        command
+            .args(["serve", "--listen", "127.0.0.1:0", "--config"])
+            .arg(config)
+            .args(arguments);
+        Self::spawn(&mut command)
+    }
+
+    pub(crate) fn spawn(command: &mut Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let logs = collect(child.stderr.take().unwrap());
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut ready = String::new();
+        stdout.read_line(&mut ready).unwrap();
+        if ready.is_empty() {
+            panic!("the server ended: {}", logs.join().unwrap());
+        }
+        let ready = ready.trim_end().to_owned();
+        let (_, rest) = ready.split_once("listening on 127.0.0.1:").expect("a port");
+        let port = rest.split(',').next().unwrap().parse().unwrap();
+        Self {
+            child,
+            ready,
+            port,
+            logs: Some(logs),
+            _stdout: stdout,
+        }
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the end; returns the exit code, or `None` where a signal ended it.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        wait(&mut self.child)
+    }
+
+    /// Returns what an ended server has logged.
+    pub(crate) fn logs(&mut self) -> String {
+        self.logs.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
+}
+
+/// A client that sends a line and reads lines.
+pub(crate) struct Client {
+    stream: BufReader<TcpStream>,
+    next_id: u64,
+}
+
+impl Client {
+    pub(crate) fn connect(port: u16) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(HANG)).unwrap();
+        Self {
+            stream: BufReader::new(stream),
+            next_id: 1,
+        }
+    }
+
+    /// Sends a request and returns its `ok`; drops the events before it.
+    pub(crate) fn ok(&mut self, mut request: Value) -> Value {
+        let id = self.next_id;
+        self.next_id += 1;
+        request["id"] = json!(id);
+        let line = format!("{request}\n");
+        self.stream.get_mut().write_all(line.as_bytes()).unwrap();
+        let mut reply = self.until(|frame| frame["id"] == id);
+        assert!(reply["ok"].is_object(), "{request}: {reply}");
+        reply["ok"].take()
+    }
+
+    /// Makes an account and logs in; returns the user's number.
+    pub(crate) fn register_and_login(&mut self, name: &str) -> u64 {
+        let register = json!({"op": "register", "name": name, "password": PASSWORD});
+        let user = self.ok(register)["user"].as_u64().unwrap();
+        assert_eq!(self.login(name)["user"], user);
+        user
+    }
+
+    pub(crate) fn login(&mut self, name: &str) -> Value {
+        self.ok(json!({"op": "login", "name": name, "password": PASSWORD}))
+    }
+
+    /// Reads frames until one is as wanted.
+    pub(crate) fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        loop {
+            let frame = self.read().expect("the server has more to say");
+            if wanted(&frame) {
+                return frame;
+            }
+        }
+    }
+
+    /// Reads a frame; `None` at the end of the connection.
+    pub(crate) fn read(&mut self) -> Option<Value> {
+        let mut line = String::new();
+        if self.stream.read_line(&mut line).expect("it hangs") == 0 {
+            return None;
+        }
+        Some(serde_json::from_str(&line).unwrap())
+    }
+}
+
+/// Reads a pipe to its end on a thread, so that it never fills up.
+fn collect(mut pipe: impl std::io::Read + Send + 'static) -> JoinHandle<String> {
+    thread::spawn(move || {
+        let mut text = String::new();
+        pipe.read_to_string(&mut text).unwrap();
+        text
+    })
+}
+
+fn wait(child: &mut Child) -> Option<i32> {
+    let begin = Instant::now();
+    loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        assert!(begin.elapsed() < HANG, "it does not end");
+        thread::sleep(Duration::from_millis(5));
+    }
+}

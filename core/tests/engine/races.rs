@@ -1,0 +1,280 @@
+//! Answers of the store that arrive late, or in another order than they were committed in.
+
+use std::time::Duration;
+
+use parlor_core::id::{ConnectionId, Seq, StoreToken, UserId};
+use parlor_core::protocol::request::{FriendAction, GroupOtherAction, UserRef};
+use parlor_core::protocol::{Event, Reply, Request};
+use parlor_core::secret::Secret;
+use parlor_core::sim::Sent;
+use parlor_core::store::{Read, StoreRequest, StoreResult};
+
+use crate::{World, config, group, name, send, user};
+
+fn login_of(text: &str) -> Request {
+    Request::Login {
+        who: UserRef::Name(name(text)),
+        password: Secret::new("password"),
+        device: None,
+        start: Default::default(),
+    }
+}
+
+fn ack(with: u64, seq: u64) -> Request {
+    Request::Ack {
+        conversation: user(with),
+        delivered: Some(Seq(seq)),
+        read: None,
+    }
+}
+
+fn befriend(text: &str) -> Request {
+    Request::FriendRequest {
+        who: UserRef::Name(name(text)),
+    }
+}
+
+impl World {
+    /// Has the held store carry out its only request, without saying so.
+    fn carry_out(&mut self) -> (StoreToken, StoreResult) {
+        let mut held = self.node.take_held();
+        assert_eq!(held.len(), 1, "{held:?}");
+        let (token, request) = held.remove(0);
+        let now = self.node.now();
+        (token, self.node.store.execute(request, now))
+    }
+
+    fn say(&mut self, (token, result): (StoreToken, StoreResult)) {
+        self.node.complete(token, result).unwrap();
+    }
+
+    fn begin(&mut self, request: Request) -> ConnectionId {
+        let connection = self.connect();
+        self.node.request(connection, 1, request).unwrap();
+        connection
+    }
+}
+
+fn closed(sent: &[Sent]) -> bool {
+    sent.contains(&Sent::Closed)
+}
+
+#[test]
+fn a_roster_older_than_the_known_one_is_read_again() {
+    let mut world = World::new();
+    for text in ["a", "b", "c"] {
+        world.register(text);
+    }
+    let (first, session) = world.login("a");
+    let (b, _) = world.login("b");
+    world.node.hold_store();
+    let token = session.token.clone();
+    let resumed = world.begin(Request::Resume {
+        token,
+        start: Default::default(),
+    });
+    let oldest = world.carry_out();
+    // A version later, a roster is read for the first session; its answer is late as well.
+    world.node.request(b, 1000, befriend("a")).unwrap();
+    let change = world.carry_out();
+    world.say(change);
+    let mut reads = world.node.take_held();
+    assert!(matches!(reads[0].1, StoreRequest::Read(_)), "{reads:?}");
+    let (token, request) = reads.remove(0);
+    let now = world.node.now();
+    let older = (token, world.node.store.execute(request, now));
+    // Two versions later, another session begins and is answered at once.
+    let other = world.begin(login_of("a"));
+    let newest = world.carry_out();
+    world.say(newest);
+    assert!(!closed(&world.node.take(other)));
+    world.say(oldest);
+    world.say(older);
+    world.node.release_store().unwrap();
+    assert!(!closed(&world.node.take(other)), "it was not replaced");
+    assert!(closed(&world.node.take(first)), "it was resumed");
+    let sent = world.node.take(resumed);
+    let Some(Sent::Reply(_, Ok(Reply::Session(session)))) = sent.first() else {
+        panic!("{sent:?}")
+    };
+    assert_eq!(session.requests[0].user, UserId(2), "it is up to date");
+}
+
+#[test]
+fn a_resumed_session_that_ended_meanwhile_is_said_to_be_expired() {
+    let mut world = World::new();
+    world.register("a");
+    let (first, session) = world.login("a");
+    world.login("a");
+    world.node.hold_store();
+    let token = session.token;
+    let resumed = world.begin(Request::Resume {
+        token,
+        start: Default::default(),
+    });
+    let late = world.carry_out();
+    world.node.release_store().unwrap();
+    world.ok(first, Request::Logout);
+    world.say(late);
+    let sent = world.node.take(resumed);
+    let [Sent::Reply(_, Err(error))] = &sent[..] else {
+        panic!("{sent:?}")
+    };
+    assert_eq!(error.code, parlor_core::protocol::ErrorCode::TokenExpired);
+}
+
+#[test]
+fn what_was_acknowledged_is_not_replayed_from_an_older_roster() {
+    let mut world = World::new();
+    let circle = world.circle(3);
+    world.wait(Duration::from_secs(1));
+    world.ok(circle[0], send(user(2), "to b"));
+    world.ok(circle[0], send(user(3), "to c"));
+    world.node.hold_store();
+    let late = world.begin(login_of("b"));
+    let stale = world.carry_out();
+    for (index, connection) in circle[1..].iter().enumerate() {
+        world.node.request(*connection, 1000, ack(1, 1)).unwrap();
+        world.wait(Duration::from_secs(1));
+        let written = world.node.take_held();
+        assert_eq!(written.len(), 1, "{index}: {written:?}");
+        for (token, request) in written {
+            let now = world.node.now();
+            let result = world.node.store.execute(request, now);
+            world.say((token, result));
+        }
+    }
+    world.say(stale);
+    world.node.release_store().unwrap();
+    assert_eq!(world.messages(late), []);
+}
+
+#[test]
+fn positions_are_written_as_soon_as_a_session_leaves() {
+    let mut world = World::with(parlor_core::engine::Config {
+        mark_interval: Duration::from_secs(3600),
+        ..config()
+    });
+    let circle = world.circle(2);
+    world.login("b");
+    world.ok(circle[0], send(user(2), "one"));
+    world.ok(circle[1], ack(1, 1));
+    world.ok(circle[0], ack(2, 1));
+    world.node.hold_store();
+    world.node.disconnect(circle[1]).unwrap();
+    let first = world.carry_out();
+    assert!(first.1.is_ok());
+    world.node.release_store().unwrap();
+    world.ok(circle[0], send(user(2), "two"));
+    world.ok(circle[0], ack(2, 2));
+    world.node.hold_store();
+    world.node.disconnect(circle[0]).unwrap();
+    assert_eq!(
+        world.node.take_held().len(),
+        0,
+        "the first is being written"
+    );
+    world.say(first);
+    let second = world.carry_out();
+    world.say(second);
+    assert_eq!(world.node.engine.counts().marks, 0);
+}
+
+#[test]
+fn who_becomes_a_friend_during_a_login_is_seen_online() {
+    let mut world = World::new();
+    world.register("a");
+    world.register("b");
+    let (a, _) = world.login("a");
+    let (b, _) = world.login("b");
+    world.ok(b, befriend("a"));
+    world.node.disconnect(b).unwrap();
+    world.wait(Duration::from_secs(10));
+    world.node.hold_store();
+    let b = world.begin(login_of("b"));
+    let late = world.carry_out();
+    world.node.release_store().unwrap();
+    world.events(a);
+    let accept = Request::Friend {
+        action: FriendAction::Accept,
+        user: UserId(2),
+    };
+    world.ok(a, accept);
+    world.say(late);
+    let online = |number| Event::Presence {
+        user: UserId(number),
+        online: true,
+    };
+    let told = world.events(a);
+    assert_eq!(told.last(), Some(&online(2)), "{told:?}");
+    assert!(world.events(b).contains(&online(1)));
+}
+
+#[test]
+fn a_text_whose_recall_is_known_is_not_pushed() {
+    let mut world = World::new();
+    let circle = world.circle(2);
+    let (other, _) = world.login("a");
+    world.node.hold_store();
+    world
+        .node
+        .request(circle[0], 1000, send(user(2), "secret"))
+        .unwrap();
+    let sent = world.carry_out();
+    let recall = Request::Recall {
+        conversation: user(2),
+        seq: Seq(1),
+    };
+    world.node.request(other, 1000, recall).unwrap();
+    let recalled = world.carry_out();
+    world.say(recalled);
+    world.say(sent);
+    assert_eq!(world.messages(circle[1]), []);
+    world.node.release_store().unwrap();
+    let texts: Vec<String> = world
+        .messages(circle[1])
+        .into_iter()
+        .map(|(_, _, text)| text)
+        .collect();
+    assert_eq!(texts, ["recalled", "recall 1"]);
+}
+
+#[test]
+fn a_roster_read_before_a_removal_does_not_bring_the_group_back() {
+    let mut world = World::new();
+    let circle = world.circle(3);
+    let id = world.group_of(&circle);
+    world.node.hold_store();
+    world.node.request(circle[2], 1000, befriend("b")).unwrap();
+    let asked = world.carry_out();
+    world.say(asked);
+    let stale = world.node.take_held();
+    assert!(
+        matches!(&stale[..], [(_, StoreRequest::Read(Read::Rosters(users)))] if users.contains(&UserId(2))),
+        "{stale:?}"
+    );
+    let now = world.node.now();
+    let stale: Vec<_> = stale
+        .into_iter()
+        .map(|(token, request)| (token, world.node.store.execute(request, now)))
+        .collect();
+    let remove = Request::GroupOther {
+        action: GroupOtherAction::Remove,
+        group: id,
+        user: UserId(2),
+    };
+    world.node.request(circle[0], 1000, remove).unwrap();
+    let removed = world.carry_out();
+    world.say(removed);
+    assert_eq!(
+        world.messages(circle[1]),
+        [(group(id.0), 4, "removed 2".into())]
+    );
+    for answer in stale {
+        world.say(answer);
+    }
+    world.node.release_store().unwrap();
+    world.node.take(circle[0]);
+    world.ok(circle[0], send(group(id.0), "without b"));
+    assert_eq!(world.messages(circle[1]), []);
+}
