@@ -115,8 +115,13 @@ impl World<'_> {
         }
         let groups: BTreeSet<_> = roster.groups.iter().map(|item| item.group).collect();
         let invites: BTreeSet<_> = roster.invites.iter().map(|item| item.group).collect();
-        if view.groups != groups || view.invites != invites {
-            let (known, invited) = (&view.groups, &view.invites);
+        // Who asked to join is not told that an invitation ended.
+        let waits = |group| roster.waiting.iter().any(|(waiting, _)| *waiting == group);
+        let unsure = view.invites.iter().copied().filter(|group| waits(*group));
+        let invites: BTreeSet<_> = invites.into_iter().chain(unsure).collect();
+        let invited = view.invites.clone();
+        if view.groups != groups || invited != invites {
+            let known = &view.groups;
             return Err(format!(
                 "knows groups {known:?} of {groups:?}, invitations {invited:?} of {invites:?}"
             ));

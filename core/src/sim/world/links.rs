@@ -94,7 +94,7 @@ impl World<'_> {
         };
         let life = link.life;
         let node = self.nodes.get_mut(life.node);
-        let Some(node) = node.filter(|node| node.epoch == life.epoch && node.engine.is_some())
+        let Some(node) = node.filter(|node| node.epoch == life.epoch && node.takes())
         else {
             self.cut(id, true, true);
             return;
