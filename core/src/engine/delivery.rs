@@ -168,6 +168,20 @@ impl Engine {
         if let Some(name) = self.group_name(user, group) {
             self.push_one(connection, Event::Group { group, name, state });
         }
+        if state != GroupState::Member {
+            self.invited_again(connection, user, group);
+        }
+    }
+
+    /// A session may come to the end of a membership after it was told that its user is invited
+    /// again.
+    fn invited_again(&mut self, connection: ConnectionId, user: UserId, group: GroupId) {
+        let invites = self.users.get(user).map_or(&[][..], |local| &local.invites);
+        let invite = invites.iter().find(|(invited, _)| *invited == group);
+        if let Some((group, name)) = invite.cloned() {
+            let state = GroupState::Invited;
+            self.push_one(connection, Event::Group { group, name, state });
+        }
     }
 
     fn group_name(&self, user: UserId, group: GroupId) -> Option<crate::name::Name> {

@@ -50,6 +50,9 @@ pub(super) struct View {
     pub(super) user: Option<UserId>,
     /// How far each conversation was shown.
     pub(super) seen: BTreeMap<ConversationRef, Seq>,
+    /// The same for groups that were left while the device was away: it names these positions when
+    /// it is back in the group.
+    parted: BTreeMap<ConversationRef, Seq>,
     /// Friends, and who asks to be one.
     pub(super) friends: BTreeMap<UserId, FriendState>,
     pub(super) groups: BTreeSet<GroupId>,
@@ -318,10 +321,11 @@ impl World<'_> {
             .iter()
             .map(|item| item.conversation)
             .collect();
-        view.seen
-            .retain(|conversation, _| present.contains(conversation));
+        let away = |conversation: &ConversationRef, _: &mut Seq| !present.contains(conversation);
+        view.parted.extend(view.seen.extract_if(.., away));
         for item in &reply.conversations {
             let first = if replay { item.delivered } else { item.last };
+            let first = view.parted.remove(&item.conversation).unwrap_or(first);
             view.seen.entry(item.conversation).or_insert(first);
         }
         let friends = reply.friends.iter();

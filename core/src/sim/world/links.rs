@@ -94,8 +94,7 @@ impl World<'_> {
         };
         let life = link.life;
         let node = self.nodes.get_mut(life.node);
-        let Some(node) = node.filter(|node| node.epoch == life.epoch && node.takes())
-        else {
+        let Some(node) = node.filter(|node| node.epoch == life.epoch && node.takes()) else {
             self.cut(id, true, true);
             return;
         };
