@@ -184,7 +184,10 @@ impl Session {
     /// The session is there.
     fn begin(&mut self, reply: &SessionReply, start: &Start) {
         let mut start = start;
-        let anew = Start::default();
+        let anew = Start {
+            replay: start.replay,
+            have: Vec::new(),
+        };
         let other = self.user().is_some_and(|user| user != reply.user);
         if other {
             self.end_session(NotSent::OtherUser);

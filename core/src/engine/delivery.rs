@@ -157,9 +157,11 @@ impl Engine {
             let Some(cursor) = session.cursors.get_mut(with) else {
                 return;
             };
-            if std::mem::replace(&mut cursor.phase, Phase::Settled) != Phase::Joining {
+            // One that is known to leave again keeps going to the entry that says so.
+            if cursor.phase != Phase::Joining {
                 return;
             }
+            cursor.phase = Phase::Settled;
         } else {
             session.cursors.remove(with);
             self.fetches.forget(group.conversation(), connection);
