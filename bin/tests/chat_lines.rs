@@ -25,10 +25,20 @@ struct Server {
 
 impl Server {
     fn start(folder: &Path, listen: &str) -> Self {
-        let mut child = parlor()
-            .arg("serve")
-            .args(["--listen", listen, "--store"])
-            .arg(format!("sqlite:{}", folder.join("parlor.db").display()))
+        Self::spawn(serve(folder, listen))
+    }
+
+    /// Starts a server that lets in whoever has one of the codes.
+    fn start_invited(folder: &Path, codes: &[&str]) -> Self {
+        let config = folder.join("parlor.toml");
+        std::fs::write(&config, format!("registration = {codes:?}\n")).unwrap();
+        let mut command = serve(folder, "127.0.0.1:0");
+        command.arg("--config").arg(config);
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -67,9 +77,11 @@ struct Chat {
 
 impl Chat {
     fn start(address: &str, arguments: &[&str]) -> Self {
-        let mut child = parlor()
-            .args(["chat", "--server", address])
-            .args(arguments)
+        Self::spawn(parlor().args(["chat", "--server", address]).args(arguments))
+    }
+
+    fn spawn(command: &mut Command) -> Self {
+        let mut child = command
             .env("PARLOR_PASSWORD", "correct horse")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -154,9 +166,18 @@ fn parlor() -> Command {
         "PARLOR_RELAY",
         "PARLOR_CONFIG",
         "PARLOR_NAME",
+        "PARLOR_INVITE",
     ] {
         command.env_remove(name);
     }
+    command
+}
+
+fn serve(folder: &Path, listen: &str) -> Command {
+    let mut command = parlor();
+    command
+        .args(["serve", "--listen", listen, "--store"])
+        .arg(format!("sqlite:{}", folder.join("parlor.db").display()));
     command
 }
 
@@ -310,4 +331,47 @@ fn failures_are_one_sentence_and_exit_1() {
     assert_eq!(status.code(), Some(1));
     assert!(lines[0].starts_with("error bad_credentials "), "{lines:?}");
     assert!(errors.starts_with("parlor: bad_credentials"), "{errors}");
+}
+
+#[test]
+fn an_invitation_code_opens_registration() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start_invited(folder.path(), &["welcome"]);
+    let register = |name: &str, more: &[&str]| {
+        let mut arguments = vec!["--name", name, "--register"];
+        arguments.extend(more);
+        Chat::start(&server.address, &arguments).finish()
+    };
+    for more in [&[][..], &["--invite", "guessed"], &["--invite", ""]] {
+        let (status, lines, errors) = register("ann", more);
+        assert_eq!(status.code(), Some(1), "{more:?}");
+        assert!(lines[0].starts_with("error bad_invite "), "{lines:?}");
+        assert!(errors.starts_with("parlor: bad_invite: "), "{errors}");
+        assert!(!format!("{lines:?}{errors}").contains("guessed"));
+    }
+
+    let (status, lines, errors) = register("ann", &["--invite", "welcome"]);
+    assert!(status.success(), "{errors}");
+    assert_eq!(lines, ["ok registered ann", "ok login ann", "online"]);
+
+    let mut command = parlor();
+    command.args(["chat", "--name", "bob", "--register", "--server"]);
+    command.arg(&server.address).env("PARLOR_INVITE", "welcome");
+    let (status, lines, errors) = Chat::spawn(&mut command).finish();
+    assert!(status.success(), "{errors}");
+    assert_eq!(lines, ["ok registered bob", "ok login bob", "online"]);
+}
+
+#[test]
+fn help_shows_no_invitation_code() {
+    let mut command = parlor();
+    command
+        .args(["chat", "--help"])
+        .env("PARLOR_INVITE", "hidden");
+    let out = command.output().unwrap();
+    let help = String::from_utf8(out.stdout).unwrap();
+    assert!(out.status.success());
+    assert!(help.contains("--invite <CODE>"), "{help}");
+    assert!(help.contains("[env: PARLOR_INVITE]"), "{help}");
+    assert!(!help.contains("hidden"), "{help}");
 }

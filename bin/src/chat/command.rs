@@ -37,7 +37,7 @@ pub(super) enum Command {
     Reply(Seq, String),
     /// `/history [N]`: prints or loads older messages.
     History(u32),
-    /// `/password`: asks for the two, or takes them from the line.
+    /// `/password OLD NEW`.
     Password(Option<(String, String)>),
     /// `/logout`.
     Logout,

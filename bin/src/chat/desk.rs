@@ -86,6 +86,8 @@ pub(super) struct Desk<U> {
     reports: Vec<Report>,
     /// Whether opening a conversation loads its end.
     pub(super) preload: bool,
+    /// The invitation code that an account is made with.
+    invite: Option<Secret>,
     typed_at: Option<Timestamp>,
     /// Makes the keys of this run unlike those of any other.
     key_prefix: String,
@@ -94,7 +96,7 @@ pub(super) struct Desk<U> {
 
 impl<U: Send + 'static> Desk<U> {
     /// Makes a desk that is offline.
-    pub(super) fn new(server: String) -> Result<Self, getrandom::Error> {
+    pub(super) fn new(server: String, invite: Option<Secret>) -> Result<Self, getrandom::Error> {
         let mut random = [0; 16];
         getrandom::fill(&mut random)?;
         let number = u128::from_le_bytes(random);
@@ -109,6 +111,7 @@ impl<U: Send + 'static> Desk<U> {
             asked: BTreeSet::new(),
             reports: Vec::new(),
             preload: true,
+            invite,
             typed_at: None,
             key_prefix: format!("{number:032x}"),
             keys: 0,
@@ -152,7 +155,7 @@ impl<U: Send + 'static> Desk<U> {
         let request = Request::Register {
             name: name.clone(),
             password: password.clone(),
-            invite: None,
+            invite: self.invite.clone(),
         };
         self.ask(request, Intent::Register(name, password));
     }
@@ -258,8 +261,10 @@ impl<U: Send + 'static> Desk<U> {
             Command::Group(action) => self.group(action),
             Command::GroupPerson(action, name) => self.group_person(action, &name),
             Command::GroupUpdate(field) => self.group_update(field),
-            Command::Password(None)
-            | Command::Help
+            Command::Password(None) => {
+                self.refuse("give the old and the new password: /password OLD NEW");
+            }
+            Command::Help
             | Command::Quit
             | Command::Wait(_)
             | Command::Await(_)

@@ -7,6 +7,9 @@ use unicode_width::UnicodeWidthChar as _;
 /// The most lines that are remembered.
 const REMEMBERED: usize = 200;
 
+/// What follows this is neither shown nor remembered.
+const SECRET: &str = "/password ";
+
 /// A line under the cursor, and the lines before it.
 #[derive(Debug, Default)]
 pub(super) struct Editor {
@@ -97,7 +100,7 @@ impl Editor {
     pub(super) fn submit(&mut self) -> String {
         let line = self.text();
         self.clear();
-        if !line.is_empty() && self.history.back() != Some(&line) {
+        if !line.is_empty() && !line.starts_with(SECRET) && self.history.back() != Some(&line) {
             self.history.push_back(line.clone());
             if self.history.len() > REMEMBERED {
                 self.history.pop_front();
@@ -164,17 +167,22 @@ impl Editor {
             used += columns(character);
             start -= 1;
         }
+        let hidden = if self.text().starts_with(SECRET) {
+            SECRET.chars().count()
+        } else {
+            usize::MAX
+        };
         let mut shown = String::new();
         let mut total = 0;
-        for character in self.text.get(start..).unwrap_or_default() {
+        for (index, character) in self.text.iter().enumerate().skip(start) {
             total += columns(character);
             if total > width {
                 break;
             }
-            shown.push(if *character == '\n' {
-                '⏎'
-            } else {
-                *character
+            shown.push(match *character {
+                _ if index >= hidden => '•',
+                '\n' => '⏎',
+                other => other,
             });
         }
         (shown, used)
@@ -244,6 +252,15 @@ mod tests {
         assert_eq!(editor.text(), "second");
         editor.newer();
         assert_eq!(editor.text(), "unsent");
+    }
+
+    #[test]
+    fn passwords_are_neither_shown_nor_remembered() {
+        let mut editor = typed("/password old new");
+        assert_eq!(editor.window(40), ("/password •••••••".into(), 17));
+        assert_eq!(editor.submit(), "/password old new");
+        editor.older();
+        assert_eq!(editor.text(), "");
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(super) struct Account {
     pub(super) password: Secret,
     /// Whether to make the account first.
     pub(super) register: bool,
+    /// The invitation code for that.
+    pub(super) invite: Option<Secret>,
 }
 
 /// What holds the next line back.
@@ -91,8 +93,9 @@ enum Printed {
 }
 
 /// Runs until the input ends or `/quit`; the error is a sentence.
-pub(super) async fn run(server: String, account: Account) -> Result<(), String> {
-    let mut desk = Desk::new(server.clone()).map_err(|error| error.to_string())?;
+pub(super) async fn run(server: String, mut account: Account) -> Result<(), String> {
+    let invite = account.invite.take();
+    let mut desk = Desk::new(server.clone(), invite).map_err(|error| error.to_string())?;
     desk.preload = false;
     // One line at a time is read ahead.
     let (permits, wanted) = mpsc::sync_channel(1);

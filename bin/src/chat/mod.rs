@@ -17,6 +17,7 @@ mod state;
 mod text;
 mod view;
 
+use std::convert::Infallible;
 use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ use async_std::task;
 use clap::Args;
 use futures::StreamExt as _;
 use parlor_core::name::Name;
+use parlor_core::secret::Secret;
 
 const HELP: &str = "\
 Examples:
@@ -34,6 +36,8 @@ Examples:
       Chats as ada on another machine.
   printf '%s\\n' '/open bob' 'hello' | PARLOR_PASSWORD=.. parlor chat --name ada
       Sends one message, waits until the server has it, and exits 0.
+  PARLOR_INVITE=.. parlor chat --name ada --register
+      Makes an account on a server that wants an invitation code.
 
 Scripts: where stdin or stdout is no terminal, each line of stdin is a command or a text for the
 open conversation, and each event is one line on stdout. The password comes from PARLOR_PASSWORD,
@@ -81,19 +85,33 @@ pub(crate) struct Arguments {
     /// Makes the account first; where the name is taken, logs in to it.
     #[arg(long)]
     register: bool,
+
+    /// The invitation code that --register and Ctrl-R give, where the server wants one.
+    #[arg(
+        long,
+        value_name = "CODE",
+        env = "PARLOR_INVITE",
+        hide_env_values = true,
+        value_parser = parse_secret
+    )]
+    invite: Option<Secret>,
 }
 
 /// Runs the client to its end.
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
+    let invite = arguments
+        .invite
+        .filter(|invite| !invite.expose().is_empty());
     let on_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let ended = if on_terminal {
         task::block_on(screen::run(
             arguments.server,
             arguments.name,
             arguments.register,
+            invite,
         ))
     } else {
-        match account(arguments.name, arguments.register) {
+        match account(arguments.name, arguments.register, invite) {
             Ok(account) => task::block_on(lines::run(arguments.server, account)),
             Err(error) => Err(error),
         }
@@ -105,18 +123,31 @@ pub(crate) fn run(arguments: Arguments) -> ExitCode {
 }
 
 /// Finds out who chats, for a script.
-fn account(name: Option<Name>, register: bool) -> Result<lines::Account, String> {
+fn account(
+    name: Option<Name>,
+    register: bool,
+    invite: Option<Secret>,
+) -> Result<lines::Account, String> {
     let name = name.ok_or("say who you are: --name NAME")?;
     let password = lines::password()?;
     Ok(lines::Account {
         name,
         password,
         register,
+        invite,
     })
 }
 
 fn parse_name(text: &str) -> Result<Name, String> {
     Name::new(text).map_err(|error| format!("the name {error}"))
+}
+
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "clap takes a function that may fail"
+)]
+fn parse_secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text))
 }
 
 /// Says in one sentence why there is no connection.
@@ -139,4 +170,20 @@ where
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Args as _, Command, FromArgMatches as _};
+
+    use super::Arguments;
+
+    #[test]
+    fn debug_shows_no_invitation_code() {
+        let command = Arguments::augment_args(Command::new("chat"));
+        let matches = command.get_matches_from(["chat", "--invite", "hidden"]);
+        let arguments = Arguments::from_arg_matches(&matches).unwrap();
+        assert!(!format!("{arguments:?}").contains("hidden"));
+        assert_eq!(arguments.invite.unwrap().expose(), "hidden");
+    }
 }

@@ -37,8 +37,13 @@ enum UserInput {
 }
 
 /// Runs until the user quits; the error is a sentence.
-pub(super) async fn run(server: String, name: Option<Name>, register: bool) -> Result<(), String> {
-    let desk = Desk::new(server.clone()).map_err(|error| error.to_string())?;
+pub(super) async fn run(
+    server: String,
+    name: Option<Name>,
+    register: bool,
+    invite: Option<Secret>,
+) -> Result<(), String> {
+    let desk = Desk::new(server.clone(), invite).map_err(|error| error.to_string())?;
     let user = desk.driver.user_sender();
     let signals = user.clone();
     super::on_signal(move || {
@@ -178,6 +183,9 @@ impl App {
                     login.message = match code.as_str() {
                         "bad_credentials" => {
                             "No such user, or a wrong password. New here? Ctrl-R".to_owned()
+                        }
+                        "bad_invite" => {
+                            "Not invited: start parlor chat with --invite CODE".to_owned()
                         }
                         _ => sentence,
                     };

@@ -182,11 +182,6 @@ impl Session {
         self.effects.extend(events);
     }
 
-    /// The server breaks a rule of the protocol: leave, and come back later.
-    pub(super) fn distrust(&mut self) {
-        self.close();
-    }
-
     /// Closes the connection; what comes next is decided when it is gone.
     pub(super) fn close(&mut self) {
         if self.link.is_open() {

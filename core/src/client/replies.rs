@@ -25,17 +25,17 @@ impl Session {
                 };
                 match typed {
                     Some(result) => self.on_reply(id, result),
-                    None => self.distrust(),
+                    None => self.close(),
                 }
             }
             Ok(ServerFrame::Event(event)) => self.on_event(event),
             Ok(ServerFrame::Unknown) => {}
-            Err(_) => self.distrust(),
+            Err(_) => self.close(),
         }
         Ok(())
     }
 
-    /// Takes a reply.
+    /// Takes a reply. A server that breaks a rule of the protocol is left, and met again later.
     pub(super) fn on_reply(&mut self, id: Option<RequestId>, result: Result<Reply, RequestError>) {
         if !self.link.is_open() {
             return;
@@ -43,7 +43,7 @@ impl Session {
         let request = id.and_then(|id| Some((id, self.requests.take(id)?)));
         let Some((id, request)) = request else {
             // Whatever it answers, it is no request of ours.
-            self.distrust();
+            self.close();
             return;
         };
         let lost = matches!(&result, Err(error) if error.code == ErrorCode::NotLoggedIn);
@@ -85,7 +85,7 @@ impl Session {
             }
             Ok(_) => {
                 self.finish(ticket, Outcome::Unknown);
-                self.distrust();
+                self.close();
             }
             Err(error) => {
                 self.link = Link::Anonymous;
@@ -110,13 +110,13 @@ impl Session {
                 self.begin(&reply, start);
                 self.effects.push_back(Effect::Resumed(reply));
             }
-            Ok(_) => self.distrust(),
+            Ok(_) => self.close(),
             Err(error) => match self.passes(&error) {
                 Some(until) => {
                     self.link = Link::Anonymous;
                     self.resume_at = until;
                 }
-                None if error.code == ErrorCode::AlreadyLoggedIn => self.distrust(),
+                None if error.code == ErrorCode::AlreadyLoggedIn => self.close(),
                 None => {
                     self.link = Link::Anonymous;
                     self.token = None;
@@ -158,7 +158,7 @@ impl Session {
                 self.positions.fetched(conversation, id, messages)
             }
             Ok(_) => {
-                self.distrust();
+                self.close();
                 return;
             }
             Err(error) => {

@@ -30,6 +30,8 @@ pub(super) struct Refresh {
     verify: VecDeque<(ConversationId, Seq)>,
     verify_under_way: bool,
     retry_at: Option<Timestamp>,
+    /// Whether one of these reads failed: none is started until they are repeated.
+    failed: bool,
     /// The database's time of the last reconcile.
     as_of: Option<Timestamp>,
     reconciling: bool,
@@ -50,7 +52,7 @@ impl Engine {
     /// the next.
     pub(super) fn pump_refresh(&mut self) {
         let batch = self.config.batch;
-        if self.refresh.retry_at.is_some() {
+        if self.refresh.failed {
             return;
         }
         if !self.refresh.rosters_under_way && !self.refresh.rosters.is_empty() {
@@ -110,6 +112,7 @@ impl Engine {
         self.refresh.rosters_under_way = false;
         let Ok(StoreResponse::Read(ReadDone::Rosters(rosters))) = result else {
             self.refresh.rosters.extend(users);
+            self.refresh.failed = true;
             self.retry_later();
             return;
         };
@@ -134,6 +137,7 @@ impl Engine {
         let Ok(StoreResponse::Read(ReadDone::Heads { heads, versions })) = result else {
             self.refresh.heads.extend(conversations);
             self.refresh.versions.extend(users);
+            self.refresh.failed = true;
             self.retry_later();
             return;
         };
@@ -202,6 +206,7 @@ impl Engine {
 
     pub(super) fn retry(&mut self) {
         self.refresh.retry_at = None;
+        self.refresh.failed = false;
         self.repairs.retries += 1;
         if self.fetches.has_failed() {
             self.fetches.retry();

@@ -216,3 +216,47 @@ fn an_answer_of_the_wrong_kind_is_refused_and_the_right_one_still_counts() {
     }
     assert_eq!(world.messages(b), [(user(1), 1, "one".into())]);
 }
+
+#[test]
+fn a_page_that_cannot_be_read_delays_nobody_elses_roster() {
+    let mut world = World::new();
+    let circle = world.circle(3);
+    world.node.disconnect(circle[1]).unwrap();
+    world.ok(circle[0], send(user(2), "one"));
+    world.node.hold_store();
+    let b = world.connect();
+    let login = Request::Login {
+        who: parlor_core::protocol::request::UserRef::Name(crate::name("b")),
+        password: parlor_core::secret::Secret::new("password"),
+        device: None,
+        start: Default::default(),
+    };
+    world.node.request(b, 1, login).unwrap();
+    let remove = Request::Friend {
+        action: parlor_core::protocol::request::FriendAction::Remove,
+        user: parlor_core::id::UserId(3),
+    };
+    let mut rosters = 0;
+    for round in 0..10 {
+        if round == 5 {
+            world.node.request(circle[0], 1000, remove.clone()).unwrap();
+        }
+        for (token, request) in world.node.take_held() {
+            use parlor_core::store::Read;
+            let now = world.node.now();
+            let result = match request {
+                StoreRequest::Read(Read::Fetch { .. }) => Err(StoreError::Unavailable.into()),
+                other => {
+                    let roster = matches!(other, StoreRequest::Read(Read::Rosters(_)));
+                    rosters += usize::from(roster && round > 5);
+                    world.node.store.execute(other, now)
+                }
+            };
+            world.node.complete(token, result).unwrap();
+        }
+    }
+    assert!(
+        rosters > 0,
+        "it was read though a page failed a moment before"
+    );
+}

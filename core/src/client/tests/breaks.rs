@@ -280,6 +280,38 @@ fn a_reply_to_nothing_ends_the_connection() {
 }
 
 #[test]
+fn frames_are_read_and_what_breaks_the_protocol_ends_the_connection() {
+    let pong = Reply::Pong { at: Timestamp(3) };
+    let error = RequestError::new(ErrorCode::Limit, "no more");
+    let presence = Event::Presence {
+        user: UserId(2),
+        online: true,
+    };
+    let cases: [(&[u8], Vec<Effect>); 8] = [
+        (br#"{"id":2,"ok":{"at":3}}"#, vec![done(1, pong)]),
+        (
+            br#"{"id":2,"error":{"code":"limit","message":"no more"}}"#,
+            vec![ended(1, Outcome::Refused(error))],
+        ),
+        (
+            br#"{"event":"presence","user":2,"online":true}"#,
+            vec![Effect::Event(presence)],
+        ),
+        (br#"{"event":"of another version"}"#, Vec::new()),
+        (br#"{"id":2,"ok":{"at":"three"}}"#, vec![Effect::Disconnect]),
+        (br#"{"id":9,"ok":{}}"#, vec![Effect::Disconnect]),
+        (b"[[[[[[[[", vec![Effect::Disconnect]),
+        (b"\xff", vec![Effect::Disconnect]),
+    ];
+    for (frame, effects) in cases {
+        let mut desk = Desk::online(|_| (), Vec::new());
+        desk.ask(1, Request::Ping);
+        let frame = frame.to_vec();
+        assert_eq!(desk.give(Input::Frame(frame.clone())), effects, "{frame:?}");
+    }
+}
+
+#[test]
 fn a_reply_comes_once() {
     let mut desk = Desk::online(|_| (), Vec::new());
     desk.ask(1, Request::Ping);

@@ -63,6 +63,10 @@ pub enum Op {
         /// Whether it had carried the requests out, and does not say so.
         carried_out: bool,
     },
+    /// The store carries out what it kept, and answers the last first.
+    AnswerReversed,
+    /// The relay hands back something that was published: late, repeated, in any order.
+    Relay(u8),
     /// Time passes.
     Wait(u16),
 }
@@ -103,8 +107,12 @@ pub fn run(bytes: &[u8]) {
 
 /// Plays operations; panics where a promise is broken.
 pub fn play(ops: &[Op]) {
+    let clustered = ops.iter().any(|op| matches!(op, Op::Relay(_)));
     let mut clients = Clients::new(
-        config(),
+        Config {
+            clustered,
+            ..config()
+        },
         Limits {
             sessions: 3,
             ..Limits::default()
@@ -182,9 +190,34 @@ fn step(clients: &mut Clients, op: &Op) {
                 clients.must(|node| node.input(Input::Stored { token, result }));
             }
         }
+        Op::AnswerReversed => answer_reversed(clients),
+        Op::Relay(number) => relay(clients, *number),
         Op::Wait(millis) => {
             clients.must(|node| node.advance(Duration::from_millis(u64::from(*millis))));
         }
+    }
+}
+
+fn answer_reversed(clients: &mut Clients) {
+    let now = clients.node.now();
+    let mut answers: Vec<Input> = Vec::new();
+    for (token, request) in clients.node.take_held() {
+        let result = clients.node.store.execute(request, now);
+        answers.push(Input::Stored { token, result });
+    }
+    for answer in answers.into_iter().rev() {
+        clients.must(|node| node.input(answer));
+    }
+}
+
+fn relay(clients: &mut Clients, number: u8) {
+    let published = &clients.node.published;
+    let index = usize::from(number).checked_rem(published.len());
+    // The newest are the likeliest to come back.
+    let mut recent = published.iter().rev();
+    if let Some((_, message)) = index.and_then(|index| recent.nth(index)) {
+        let message = message.clone();
+        clients.must(|node| node.input(Input::Relayed { message }));
     }
 }
 
@@ -297,7 +330,12 @@ impl Op {
     }
 
     fn read(bytes: &mut impl Iterator<Item = u8>) -> Option<Self> {
-        Some(match bytes.next()? % 24 {
+        let kind = match bytes.next()? {
+            236..=243 => return Some(Self::AnswerReversed),
+            244.. => return Some(Self::Relay(bytes.next()?)),
+            kind => kind % 24,
+        };
+        Some(match kind {
             0 | 1 => Self::Login {
                 user: bytes.next()?,
                 replay: bytes.next()? % 4 != 0,

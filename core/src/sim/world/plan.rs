@@ -56,7 +56,7 @@ fn config(random: &mut Random) -> Config {
     let rates = random.chance(200).then(|| Rates {
         sends: Rate {
             burst: 5,
-            per_second: 4,
+            per_second: 20,
         },
         ..Rates::default()
     });
