@@ -212,8 +212,20 @@ impl Session {
 
     /// The session is there.
     fn begin(&mut self, reply: &SessionReply, start: &Start) {
-        if self.user().is_some_and(|user| user != reply.user) {
+        let mut start = start;
+        let anew = Start {
+            replay: start.replay,
+            have: Vec::new(),
+        };
+        let other = self.user().is_some_and(|user| user != reply.user);
+        if other {
             self.end_session(NotSent::OtherUser);
+        }
+        // A name can be another account's by now: the positions that were named are not of its
+        // conversations.
+        let misled = other && !start.have.is_empty();
+        if misled {
+            start = &anew;
         }
         self.user = Some((reply.user, reply.name.clone()));
         self.token = Some(reply.token.clone());
@@ -223,6 +235,8 @@ impl Session {
         self.link = Link::Online(self.now);
         if self.start_positions(reply, start).is_err() {
             self.go_offline(Offline::TooManyConversations);
+        } else if misled {
+            self.close();
         }
     }
 

@@ -39,7 +39,8 @@ pub struct Config {
     pub batch: usize,
     /// How long raised cursors wait before they are written.
     pub mark_interval: Duration,
-    /// Raised cursors that wait at one time; the next one is written at once.
+    /// Raised cursors that are written together: when so many wait, they are written at once. As
+    /// many again may wait for that; beyond, `ack` is answered `busy`.
     pub marks: usize,
     /// How long a user without a session counts as online.
     pub offline_after: Duration,

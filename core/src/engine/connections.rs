@@ -103,6 +103,7 @@ impl Engine {
         connection.accepted_at = self.now;
         if connection.outstanding <= self.config.outgoing / 2 {
             if std::mem::take(&mut connection.starved) {
+                self.repairs.starved += 1;
                 self.catch_up(id);
             }
             self.pause_or_resume(id);

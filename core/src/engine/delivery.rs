@@ -58,7 +58,10 @@ impl Engine {
         for connection in connections {
             match self.offer(*connection, with, entry, Source::Live) {
                 Offer::Push => targets.push(*connection),
-                Offer::Fetch => self.lag(*connection, with),
+                Offer::Fetch => {
+                    self.repairs.gaps += 1;
+                    self.lag(*connection, with);
+                }
                 Offer::Drop => {}
             }
         }
@@ -154,15 +157,31 @@ impl Engine {
             let Some(cursor) = session.cursors.get_mut(with) else {
                 return;
             };
-            if std::mem::replace(&mut cursor.phase, Phase::Settled) != Phase::Joining {
+            // One that is known to leave again keeps going to the entry that says so.
+            if cursor.phase != Phase::Joining {
                 return;
             }
+            cursor.phase = Phase::Settled;
         } else {
             session.cursors.remove(with);
             self.fetches.forget(group.conversation(), connection);
             self.remember_end(user, group, entry.seq);
         }
         if let Some(name) = self.group_name(user, group) {
+            self.push_one(connection, Event::Group { group, name, state });
+        }
+        if state != GroupState::Member {
+            self.invited_again(connection, user, group);
+        }
+    }
+
+    /// A session may come to the end of a membership after it was told that its user is invited
+    /// again.
+    fn invited_again(&mut self, connection: ConnectionId, user: UserId, group: GroupId) {
+        let invites = self.users.get(user).map_or(&[][..], |local| &local.invites);
+        let invite = invites.iter().find(|(invited, _)| *invited == group);
+        if let Some((group, name)) = invite.cloned() {
+            let state = GroupState::Invited;
             self.push_one(connection, Event::Group { group, name, state });
         }
     }

@@ -32,6 +32,9 @@ struct Lag {
     waiting: BTreeMap<ConnectionId, ConversationRef>,
     /// Whether it is queued, being read, or to be tried again.
     scheduled: bool,
+    /// Whether someone came to wait after the present read was asked for: how far that read saw
+    /// the log may be less than what is known by then.
+    again: bool,
     /// Whose page was read last.
     turn: Option<ConnectionId>,
 }
@@ -72,6 +75,7 @@ impl Engine {
         let id = cursor.id;
         let lag = self.fetches.lagging.entry(id).or_default();
         lag.waiting.insert(connection, with);
+        lag.again = true;
         if !lag.scheduled {
             lag.scheduled = true;
             self.fetches.queue.push_back(id);
@@ -117,6 +121,9 @@ impl Engine {
                 continue;
             };
             self.fetches.under_way += 1;
+            if let Some(lag) = self.fetches.lagging.get_mut(&conversation) {
+                lag.again = false;
+            }
             let read = Read::Fetch {
                 conversation,
                 after,
@@ -137,6 +144,7 @@ impl Engine {
         let Some(lag) = self.fetches.lagging.get(&conversation) else {
             return;
         };
+        let newest = !lag.again;
         let waiting: Vec<(ConnectionId, ConversationRef)> = lag
             .waiting
             .iter()
@@ -146,7 +154,7 @@ impl Engine {
             self.deliver_page_entry(entry, &waiting);
         }
         for (connection, with) in waiting {
-            if !self.still_waits(connection, with, &page)
+            if !self.still_waits(connection, with, &page, newest)
                 && let Some(lag) = self.fetches.lagging.get_mut(&conversation)
             {
                 lag.waiting.remove(&connection);
@@ -199,6 +207,7 @@ impl Engine {
         connection: ConnectionId,
         with: ConversationRef,
         page: &Page,
+        newest: bool,
     ) -> bool {
         let config = &self.config;
         let Some(slot) = self.connections.get_mut(connection) else {
@@ -212,12 +221,17 @@ impl Engine {
             return false;
         };
         if cursor.at >= page.after {
-            // What the page could serve, it has: its end is the truth about what there is.
+            // What the page could serve, it has: its end is the truth about what there is, unless
+            // more was heard of since it was asked for.
             let served_to_the_end = page.entries.last().map_or(page.after, |entry| entry.seq);
-            if served_to_the_end >= page.last && cursor.at >= page.last {
+            let newest = newest && !slot.starved;
+            if newest && served_to_the_end >= page.last && cursor.at >= page.last {
                 cursor.head = cursor.at;
             } else {
                 cursor.head = cursor.head.max(page.last);
+                if cursor.phase == Phase::Leaving {
+                    cursor.head = cursor.head.max(cursor.at.next());
+                }
             }
         }
         if cursor.behind() {

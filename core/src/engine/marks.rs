@@ -100,6 +100,11 @@ impl Engine {
         if (delivered, read) == before {
             return Ok(Reply::Done);
         }
+        let known = self.marks.waiting.contains_key(&(id, user));
+        if !known && self.marks.len() >= self.config.marks.saturating_mul(2) {
+            // The store takes none: clients keep theirs and repeat.
+            return Err(self.busy());
+        }
         Marks::raise(&mut self.marks.waiting, (id, user), (delivered, read));
         let pair = match with {
             ConversationRef::User(other) => Pair::new(user, other),

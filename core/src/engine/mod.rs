@@ -28,6 +28,7 @@ mod pipeline;
 mod rate;
 mod refresh;
 mod relayed;
+pub mod repairs;
 mod requests;
 mod roster;
 mod session;
@@ -44,6 +45,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 pub use config::{Config, Rate, Rates, Registration};
 pub use contract::{Effect, Input, Misuse};
+pub use repairs::Repairs;
 pub use token::Token;
 
 use crate::engine::connection::Connection;
@@ -91,6 +93,7 @@ pub struct Engine {
     marks: Marks,
     timers: Timers,
     stopping: Stopping,
+    repairs: Repairs,
     random: u64,
     /// Tells this engine's messages to other nodes from theirs.
     origin: u64,
@@ -137,6 +140,7 @@ impl Engine {
             marks: Marks::default(),
             timers: Timers::default(),
             stopping: Stopping::default(),
+            repairs: Repairs::default(),
             random,
             origin: 0,
         };
@@ -205,6 +209,12 @@ impl Engine {
             marks: self.marks.len(),
             subscriptions: self.subscriptions.len(),
         }
+    }
+
+    /// Counts what was repaired since the engine began.
+    #[must_use]
+    pub const fn repairs(&self) -> Repairs {
+        self.repairs
     }
 
     /// Asks the store; the completion will be for `pending`.

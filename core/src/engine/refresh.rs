@@ -142,7 +142,7 @@ impl Engine {
             return;
         };
         for head in heads {
-            self.raise_head(&head);
+            self.repairs.heads += u64::from(self.raise_head(&head));
         }
         let found: BTreeSet<UserId> = versions.iter().map(|(user, _)| *user).collect();
         for (user, version) in versions {
@@ -155,8 +155,10 @@ impl Engine {
         }
     }
 
-    /// Has everyone who reads a conversation catch up with its newest entry.
-    fn raise_head(&mut self, head: &Head) {
+    /// Has everyone who reads a conversation catch up with its newest entry; tells whether that
+    /// was news to anyone.
+    fn raise_head(&mut self, head: &Head) -> bool {
+        let mut news = false;
         let users: Vec<UserId> = match head.place {
             Place::Direct(pair) => vec![pair.low(), pair.high()],
             Place::Group(group) => self
@@ -180,6 +182,7 @@ impl Engine {
                 let Some(cursor) = session.cursors.get_mut(with) else {
                     continue;
                 };
+                news |= cursor.head < head.last;
                 cursor.head = cursor.head.max(head.last);
                 if cursor.behind() {
                     slot.starved |= !credit;
@@ -189,6 +192,7 @@ impl Engine {
                 }
             }
         }
+        news
     }
 
     /// Reads that failed are repeated after a while.
@@ -203,6 +207,7 @@ impl Engine {
     pub(super) fn retry(&mut self) {
         self.refresh.retry_at = None;
         self.refresh.failed = false;
+        self.repairs.retries += 1;
         if self.fetches.has_failed() {
             self.fetches.retry();
         }
@@ -275,7 +280,7 @@ impl Engine {
             return;
         };
         for (_, head) in &conversations {
-            self.raise_head(head);
+            self.repairs.reconciled += u64::from(self.raise_head(head));
         }
         for (_, user, version) in &users {
             self.note_version(*user, *version);
@@ -369,7 +374,7 @@ impl Engine {
             {
                 self.restart_readers(head.conversation, head.last);
             } else {
-                self.raise_head(&head);
+                self.repairs.verified += u64::from(self.raise_head(&head));
             }
         }
     }

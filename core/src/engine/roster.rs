@@ -36,6 +36,7 @@ impl Engine {
         if local.version >= roster.version {
             return;
         }
+        self.repairs.rosters += 1;
         local.version = roster.version;
         local.name.clone_from(&roster.name);
         let friends = std::mem::replace(&mut local.friends, LocalUser::friends_of(roster));

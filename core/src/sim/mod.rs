@@ -7,7 +7,9 @@ pub mod frames;
 pub mod loopback;
 pub mod memory;
 pub mod ops;
+mod promises;
 pub mod store_contract;
+pub mod world;
 
 pub use loopback::{Loopback, Sent};
 pub use memory::MemoryStore;

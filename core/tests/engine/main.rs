@@ -16,6 +16,7 @@ mod lag;
 mod races;
 mod relay;
 mod sessions;
+mod simulated;
 mod stopping;
 mod store_failures;
 

@@ -137,6 +137,28 @@ fn another_users_login_gets_nothing_of_the_first_ones() {
 }
 
 #[test]
+fn positions_of_another_account_with_the_same_name_are_not_kept() {
+    let mut desk = Desk::online(|_| (), vec![item(BOB, 3, 3)]);
+    desk.reconnect();
+    desk.refuse(2, ErrorCode::TokenExpired);
+    // The session names its positions: the name is the same.
+    let effects = desk.ask(2, login("ann"));
+    let Some(Effect::Send { id, request }) = effects.into_iter().next() else {
+        panic!()
+    };
+    let named = matches!(&request, Request::Login { start, .. } if start.have == [(BOB, Seq(3))]);
+    assert!(named, "{request:?}");
+    let reply = session_of(UserId(9), vec![item(BOB, 2, 1)]);
+    let effects = desk.answer(id.0, reply.clone());
+    assert_eq!(effects, [Effect::Disconnect, done(2, reply)]);
+    let effects = desk.reconnect();
+    assert!(
+        effects.contains(&sent(id.0 + 1, resume(vec![(BOB, Seq(1))]))),
+        "{effects:?}"
+    );
+}
+
+#[test]
 fn a_resume_that_fails_for_the_moment_is_repeated() {
     let mut desk = Desk::online(|_| (), Vec::new());
     desk.reconnect();

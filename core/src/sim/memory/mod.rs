@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use smol_str::SmolStr;
 
-use crate::id::{Place, SessionId, UserId};
+use crate::id::{Place, Seq, SessionId, UserId};
 use crate::log::Entry;
 use crate::protocol::request::UserRef;
 use crate::protocol::{ErrorCode, RequestError};
@@ -100,6 +100,18 @@ impl MemoryStore {
     #[must_use]
     pub fn log(&self, place: Place) -> Vec<Arc<Entry>> {
         self.tables.log(place)
+    }
+
+    /// Returns one entry of a log, as readers get it; `None` where there is none.
+    #[must_use]
+    pub fn entry(&self, place: Place, seq: Seq) -> Option<Arc<Entry>> {
+        self.tables.entry(self.tables.find_place(place)?, seq)
+    }
+
+    /// Tells whether there is such a conversation.
+    #[must_use]
+    pub fn has(&self, place: Place) -> bool {
+        self.tables.find_place(place).is_some()
     }
 
     /// Returns what a user's sessions know; `None` for a user who is not there.

@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use crate::engine::{Config, Counts, Input, Misuse};
 use crate::id::{ConnectionId, ConversationRef, RequestId, Seq, UserId};
-use crate::log::Body;
 use crate::name::{Key, Name};
 use crate::protocol::request::{Start, UserRef};
 use crate::protocol::{ErrorCode, Event, Message, Reply, Request};
 use crate::secret::Secret;
-use crate::sim::{Loopback, Sent};
+use crate::sim::{Loopback, Sent, promises};
 use crate::store::Limits;
 
 /// A node and its clients.
@@ -226,16 +225,12 @@ impl Clients {
 
     /// An acknowledged message is in the store, at its number.
     fn check_stored(&self, user: UserId, to: ConversationRef, seq: Seq, key: &Key, text: &str) {
-        let log = to
-            .place(user)
-            .map(|place| self.node.store.log(place))
-            .unwrap_or_default();
-        let entry = log.iter().find(|entry| entry.seq == seq);
-        let Some(Body::Text(stored)) = entry.map(|entry| &entry.body) else {
-            panic!("{seq} of {to:?} was acknowledged and is not in the store");
-        };
-        assert_eq!(&stored.key, key);
-        assert!(stored.edited || stored.recalled || *stored.text == *text);
+        let place = to.place(user);
+        let entry = place.and_then(|place| self.node.store.entry(place, seq));
+        assert!(
+            promises::is_acknowledged(entry.as_deref(), key, text),
+            "{seq} of {to:?} was acknowledged as {key:?} and the store has {entry:?}"
+        );
     }
 
     fn received(&mut self, connection: ConnectionId, message: &Message) {
@@ -246,21 +241,13 @@ impl Clients {
             panic!("a message before the session: {message:?}")
         };
         let with = message.conversation;
-        let begins = matches!(message.body, Body::Joined { user: who } if who == user);
-        let next = client.seen.get(&with).map(|seq| seq.next());
-        match (with, next) {
-            (_, Some(next)) if message.seq == next => {}
-            (ConversationRef::Group(_), Some(next)) if begins && message.seq > next => {}
-            (ConversationRef::Group(_), None) if begins => {}
-            (ConversationRef::User(_), None) if message.seq == Seq(1) => {}
-            _ => panic!("{connection:?} of {user:?} expects {next:?} and gets {message:?}"),
-        }
+        let seen = client.seen.get(&with).copied();
+        assert!(
+            promises::follows(seen, user, message),
+            "{connection:?} of {user:?} has seen {seen:?} and gets {message:?}"
+        );
         client.seen.insert(with, message.seq);
-        let ends = matches!(
-            message.body,
-            Body::Left { user: who } | Body::Removed { user: who } if who == user
-        ) || message.body == Body::Disbanded;
-        if ends {
+        if promises::ends(&message.body, user) {
             client.seen.remove(&with);
         }
         self.check_like_stored(user, message);
@@ -269,22 +256,13 @@ impl Clients {
     /// What is received is what the store has, but for texts that changed since.
     fn check_like_stored(&self, user: UserId, message: &Message) {
         let place = message.conversation.place(user);
-        let log = place
-            .map(|place| self.node.store.log(place))
-            .unwrap_or_default();
-        let Some(entry) = log.iter().find(|entry| entry.seq == message.seq) else {
-            panic!("{user:?} got what is not in the store: {message:?}");
-        };
-        let same = match (&entry.body, &message.body) {
-            (Body::Text(stored), Body::Text(got)) => {
-                let changed = stored.edited || stored.recalled;
-                stored.key == got.key && (changed || stored == got)
-            }
-            (Body::Edit { target, .. }, Body::Edit { target: got, .. }) => target == got,
-            (stored, got) => stored == got,
-        };
-        assert!(same, "{user:?} got {message:?} and the store has {entry:?}");
-        assert_eq!((entry.from, entry.at), (message.from, message.at));
+        let entry = place.and_then(|place| self.node.store.entry(place, message.seq));
+        assert!(
+            entry
+                .as_deref()
+                .is_some_and(|entry| promises::is_stored(message, entry)),
+            "{user:?} got {message:?} and the store has {entry:?}"
+        );
     }
 
     /// A session that stands has every entry of every conversation of its user.

@@ -1,0 +1,89 @@
+//! What devices do: connect, log in, ask for anything, leave.
+
+use super::World;
+use super::queue::Step;
+use crate::client::{Input, Offline, Status};
+use crate::protocol::Request;
+use crate::protocol::request::{Start, UserRef};
+
+impl World<'_> {
+    /// A device's user does something, and something else later.
+    pub(super) fn act(&mut self, index: usize) {
+        let pace = if self.faults.stopped {
+            1000
+        } else {
+            self.plan.pace
+        };
+        let at = self.now + self.random.millis(20, pace);
+        self.queue.push(at, Step::Act(index));
+        let Some(device) = self.devices.get(index) else {
+            return;
+        };
+        let (settling, leaving) = (self.faults.stopped, self.ledger.leaving);
+        match &device.status {
+            _ if leaving => {
+                if device.session.is_online() || !matches!(device.status, Status::Offline(_)) {
+                    self.feed_device(index, Input::Disconnect);
+                }
+            }
+            // Who was replaced stays away in the end: two that replace each other never settle.
+            Status::Offline(Offline::Ended(_)) if settling => {}
+            Status::Offline(_) => self.feed_device(index, Input::Connect),
+            Status::Anonymous | Status::LoginNeeded(_) => self.log_in_if_anonymous(index),
+            Status::Online if !settling => self.act_online(index),
+            _ => {}
+        }
+    }
+
+    /// Logs in, or registers first, if there is a connection and no session.
+    pub(super) fn log_in_if_anonymous(&mut self, index: usize) {
+        let Some(device) = self.devices.get(index) else {
+            return;
+        };
+        let (Status::Anonymous | Status::LoginNeeded(_)) = &device.status else {
+            return;
+        };
+        let entering =
+            |request: &Request| matches!(request, Request::Login { .. } | Request::Register { .. });
+        let Some(person) = self.people.get(device.person) else {
+            return;
+        };
+        if device.asked.values().any(entering) {
+            return;
+        }
+        let (name, password) = (person.valid_name(), person.password());
+        let request = if person.registered {
+            let who = match person.user {
+                Some(user) if self.random.chance(200) => UserRef::Id(user),
+                _ => UserRef::Name(name),
+            };
+            Request::Login {
+                who,
+                password,
+                device: None,
+                start: Start {
+                    replay: self.random.chance(800),
+                    have: Vec::new(),
+                },
+            }
+        } else {
+            Request::Register {
+                name,
+                password,
+                invite: None,
+            }
+        };
+        self.ask(index, request);
+    }
+
+    fn act_online(&mut self, index: usize) {
+        match self.random.below(1000) {
+            0..10 => self.feed_device(index, Input::Disconnect),
+            _ => {
+                if let Some(request) = self.request_of(index) {
+                    self.ask(index, request);
+                }
+            }
+        }
+    }
+}
