@@ -5,7 +5,9 @@
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
-    reason = "the program's output"
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    reason = "a program around the world: it has threads, a clock and a progress line"
 )]
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! Seeds of the simulated world keep every promise.
 
+#![expect(clippy::disallowed_methods, reason = "the test plays on two threads")]
+
 use parlor_core::sim::world;
 
 /// How many seeds this plays; the example `simulate` plays as many as one likes.
