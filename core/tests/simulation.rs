@@ -1,5 +1,10 @@
 //! Seeds of the simulated world keep every promise.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "worlds are played by several threads; they have none themselves"
+)]
+
 use parlor_core::sim::world;
 
 /// How many seeds this plays; the example `simulate` plays as many as one likes.

@@ -21,11 +21,8 @@ impl World<'_> {
         };
         let (settling, leaving) = (self.faults.stopped, self.ledger.leaving);
         match &device.status {
-            _ if leaving => {
-                if device.session.is_online() || !matches!(device.status, Status::Offline(_)) {
-                    self.feed_device(index, Input::Disconnect);
-                }
-            }
+            Status::Offline(_) if leaving => {}
+            _ if leaving => self.feed_device(index, Input::Disconnect),
             // Who was replaced stays away in the end: two that replace each other never settle.
             Status::Offline(Offline::Ended(_)) if settling => {}
             Status::Offline(_) => self.feed_device(index, Input::Connect),
