@@ -175,6 +175,7 @@ impl<U: Send + 'static> Desk<U> {
                 }
             }
             Told::Resumed(reply) => self.state.begin(reply),
+            Told::Listed(listed) => self.state.on_listed(listed),
             Told::Status(status) => self.state.status = status.clone(),
             Told::User(_) | Told::CannotConnect(_) | Told::Settled | Told::Alarm => {}
         }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_channel::{Receiver, Sender};
 use async_std::{future, task};
-use parlor_core::client::{Config, Effect, Input, Outcome, Session, Status, Ticket};
+use parlor_core::client::{Config, Effect, Input, Listed, Outcome, Session, Status, Ticket};
 use parlor_core::protocol::client::encode_request;
 use parlor_core::protocol::reply::SessionReply;
 use parlor_core::protocol::{Event, Request};
@@ -33,6 +33,8 @@ pub(super) enum Told<U> {
     Event(Event),
     /// The session went on after a break.
     Resumed(Box<SessionReply>),
+    /// More of a list that was cut when the session began.
+    Listed(Listed),
     /// The state of the connection changed.
     Status(Status),
     /// No connection could be made.
@@ -231,6 +233,7 @@ impl<U: Send + 'static> Driver<U> {
                 }
                 Effect::Event(event) => self.told.push_back(Told::Event(event)),
                 Effect::Resumed(reply) => self.told.push_back(Told::Resumed(reply)),
+                Effect::Listed(listed) => self.told.push_back(Told::Listed(listed)),
                 Effect::Status(status) => self.told.push_back(Told::Status(status)),
             }
         }

@@ -157,6 +157,7 @@ impl Lines {
             | Told::Outcome(..)
             | Told::Event(_)
             | Told::Resumed(_)
+            | Told::Listed(_)
             | Told::Settled
             | Told::Alarm => {}
         }
@@ -314,7 +315,8 @@ impl Lines {
             return false;
         }
         let session = self.desk.driver.session();
-        let busy = self.desk.intents.values().any(holds_back);
+        // A command may name what is yet to be listed.
+        let busy = session.is_listing() || self.desk.intents.values().any(holds_back);
         // Text goes to the outbox, connected or not.
         let text = self.line.as_ref().is_some_and(|line| is_text(line));
         let able = session.is_online() || (text && self.logged_in);

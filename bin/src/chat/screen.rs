@@ -174,8 +174,12 @@ impl App {
             }) => {
                 self.note(false, format!("you are invited: /group join {group}"));
             }
-            Told::Event(_) | Told::Outcome(..) | Told::Resumed(_) | Told::Settled | Told::Alarm => {
-            }
+            Told::Event(_)
+            | Told::Outcome(..)
+            | Told::Resumed(_)
+            | Told::Listed(_)
+            | Told::Settled
+            | Told::Alarm => {}
         }
         for report in self.desk.take_reports() {
             match (report, &mut self.screen.login) {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use parlor_core::client::{Status, Ticket};
+use parlor_core::client::{Listed, Status, Ticket};
 use parlor_core::id::{ConversationRef, GroupId, Seq, UserId};
 use parlor_core::log::{Body, FriendState, GroupChange};
 use parlor_core::name::Name;
@@ -37,6 +37,10 @@ pub(super) struct State {
     pub(super) conversations: BTreeMap<ConversationRef, Conversation>,
     /// The one that is open.
     pub(super) open: Option<ConversationRef>,
+    /// Whom something was learnt about since the session began: a list may be older.
+    told_people: BTreeSet<UserId>,
+    /// The same of groups.
+    told_groups: BTreeSet<GroupId>,
 }
 
 /// Another user, from one's own side.
@@ -138,6 +142,8 @@ impl State {
             invitations: BTreeMap::new(),
             conversations: BTreeMap::new(),
             open: None,
+            told_people: BTreeSet::new(),
+            told_groups: BTreeSet::new(),
         }
     }
 
@@ -152,6 +158,8 @@ impl State {
         self.people.clear();
         self.groups.clear();
         self.invitations.clear();
+        self.told_people.clear();
+        self.told_groups.clear();
         for friend in &reply.friends {
             self.names.insert(friend.user, friend.name.clone());
             let person = self.people.entry(friend.user).or_default();
@@ -174,6 +182,37 @@ impl State {
                 .entry(item.conversation)
                 .or_default()
                 .begin(item);
+        }
+    }
+
+    /// Takes more of a list that was cut when the session began.
+    pub(super) fn on_listed(&mut self, listed: &Listed) {
+        match listed {
+            Listed::Friends(friends) => {
+                for friend in friends {
+                    self.names.insert(friend.user, friend.name.clone());
+                    if let FriendState::Friends | FriendState::RequestedBy = friend.state
+                        && !self.told_people.contains(&friend.user)
+                    {
+                        let person = self.people.entry(friend.user).or_default();
+                        person.state = friend.state;
+                        person.online = friend.online == Some(true);
+                    }
+                }
+            }
+            Listed::Groups(groups) => {
+                for item in groups {
+                    if !self.told_groups.contains(&item.group) {
+                        self.groups.insert(item.group, item.name.clone());
+                    }
+                }
+            }
+            Listed::Conversations(conversations) => {
+                for item in conversations {
+                    let known = self.conversations.entry(item.conversation);
+                    known.or_default().begin(item);
+                }
+            }
         }
     }
 
@@ -211,6 +250,7 @@ impl State {
 
     /// Notes what another user is.
     pub(super) fn set_friend(&mut self, user: UserId, state: FriendState) {
+        self.told_people.insert(user);
         if state == FriendState::None {
             self.people.remove(&user);
             return;
@@ -403,6 +443,9 @@ impl State {
     }
 
     fn on_group(&mut self, group: GroupId, name: &Name, state: GroupState) {
+        if !matches!(state, GroupState::Requested { .. }) {
+            self.told_groups.insert(group);
+        }
         match state {
             GroupState::Invited => {
                 self.invitations.insert(group, name.clone());

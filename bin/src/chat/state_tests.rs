@@ -1,7 +1,7 @@
 use parlor_core::id::SessionId;
 use parlor_core::log::{Role, Text};
 use parlor_core::name::Key;
-use parlor_core::protocol::reply::{GroupItem, OnlineFriend, UserItem};
+use parlor_core::protocol::reply::{FriendItem, GroupItem, OnlineFriend, UserItem};
 use parlor_core::secret::Secret;
 
 use super::*;
@@ -270,4 +270,66 @@ fn a_message_that_was_taken_shows_in_its_place_before_its_event_comes() {
     assert_eq!(state.last_own(WITH_BOB), Some(Seq(1)));
     give(&mut state, said(ME, 1, "mine"));
     assert_eq!(state.conversations[&WITH_BOB].entries.len(), 1);
+}
+
+#[test]
+fn what_is_listed_late_adds_to_what_is_known_and_overrules_no_event() {
+    let mut state = begun(5, 5);
+    let gone = Event::Friend {
+        user: UserId(8),
+        name: named("gil"),
+        state: FriendState::None,
+    };
+    state.on_event(&gone, Timestamp(0));
+    let left = Event::Group {
+        group: GroupId(9),
+        name: named("left"),
+        state: GroupState::Removed,
+    };
+    state.on_event(&left, Timestamp(0));
+    let item = |user, name, state, online| FriendItem {
+        user: UserId(user),
+        name: named(name),
+        state,
+        online,
+    };
+    state.on_listed(&Listed::Friends(vec![
+        item(4, "dan", FriendState::Friends, Some(true)),
+        item(5, "fay", FriendState::RequestedBy, None),
+        item(6, "hal", FriendState::Blocked, None),
+        item(8, "gil", FriendState::Friends, Some(true)),
+    ]));
+    let group = |group, name| GroupItem {
+        group: GroupId(group),
+        name: named(name),
+        role: Role::Member,
+    };
+    state.on_listed(&Listed::Groups(vec![group(8, "club"), group(9, "left")]));
+    let club = ConversationRef::Group(GroupId(8));
+    state.on_listed(&Listed::Conversations(vec![ConversationItem {
+        conversation: club,
+        last: Seq(7),
+        delivered: Seq(4),
+        read: Seq(4),
+        peer: None,
+    }]));
+    let people: Vec<_> = state
+        .people
+        .iter()
+        .map(|(user, it)| (user.0, *it))
+        .collect();
+    let person = |state, online| Person { state, online };
+    assert_eq!(
+        people,
+        [
+            (2, person(FriendState::Friends, true)),
+            (3, person(FriendState::RequestedBy, false)),
+            (4, person(FriendState::Friends, true)),
+            (5, person(FriendState::RequestedBy, false)),
+        ]
+    );
+    let groups: Vec<_> = state.groups.keys().map(|group| group.0).collect();
+    assert_eq!(groups, [7, 8]);
+    assert_eq!(state.unread(club), 3);
+    assert_eq!(state.name(UserId(6)), "hal");
 }

@@ -23,8 +23,11 @@ pub struct Config {
     pub held: usize,
     /// Positions that a `login` or `resume` names; the frame's limit allows about 1,000.
     pub have: usize,
-    /// Entries asked for at a time when a hole is read.
+    /// Entries asked for at a time when a hole is read, and items of a list.
     pub fetch: u32,
+    /// Items that are asked for in all where the lists of the reply that began the session were
+    /// cut; what lies behind them is left out.
+    pub listed: usize,
     /// How long delivered messages wait to be acknowledged together.
     pub ack_delay: Duration,
     /// After how long without a request a `ping` is sent, at the latest; a third of the server's
@@ -52,6 +55,7 @@ impl Default for Config {
             held: 64,
             have: 1000,
             fetch: crate::protocol::MAX_LIMIT,
+            listed: 65_536,
             ack_delay: Duration::from_millis(200),
             ping: Duration::from_secs(30),
             reply_timeout: Duration::from_secs(60),

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::id::RequestId;
-use crate::protocol::reply::SessionReply;
+use crate::protocol::reply::{ConversationItem, FriendItem, GroupItem, SessionReply};
 use crate::protocol::{Event, NoticeCode, Reply, Request, RequestError};
 use crate::time::Timestamp;
 
@@ -72,8 +72,21 @@ pub enum Effect {
     Event(Event),
     /// The session goes on after a break, by its token: what has changed meanwhile.
     Resumed(Box<SessionReply>),
+    /// More of a list that the reply which began the session had to cut.
+    Listed(Listed),
     /// The state of the connection changed.
     Status(Status),
+}
+
+/// More items of a list, behind those that came before. An event may have overtaken them: it counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listed {
+    /// Friends, those who ask for friendship, and others with whom there is a tie.
+    Friends(Vec<FriendItem>),
+    /// Groups.
+    Groups(Vec<GroupItem>),
+    /// Conversations.
+    Conversations(Vec<ConversationItem>),
 }
 
 /// How a request ended.

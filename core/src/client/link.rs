@@ -111,6 +111,7 @@ impl Session {
         }
         self.outbox.broken();
         self.positions.broken();
+        self.lists.clear();
         self.acknowledge_at = None;
         self.retry.reset();
         self.wait_or_rest();
@@ -230,6 +231,7 @@ impl Session {
         self.login_needed = None;
         self.acknowledge_at = None;
         self.positions.clear();
+        self.lists.clear();
         for ticket in self.outbox.clear() {
             self.finish(ticket, Outcome::NotSent(reason));
         }

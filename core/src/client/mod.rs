@@ -18,6 +18,7 @@
 //! - The messages of each conversation come in order, without hole or repeat: the session resumes
 //!   by its token and names its positions, drops repeats, reads holes by `history`, and
 //!   acknowledges what it handed out as delivered.
+//! - Lists that the reply to `login` or `resume` had to cut are read to their end.
 //! - Connecting again is its business: with back-off, jitter, and the server's `retry_ms`.
 //!
 //! Every table has its limit in [`Config`].
@@ -26,6 +27,7 @@ mod backoff;
 pub mod config;
 pub mod contract;
 mod link;
+mod lists;
 mod outbox;
 mod positions;
 mod replies;
@@ -37,10 +39,11 @@ use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 pub use config::Config;
-pub use contract::{Effect, Input, Misuse, NotSent, Offline, Outcome, Status, Ticket};
+pub use contract::{Effect, Input, Listed, Misuse, NotSent, Offline, Outcome, Status, Ticket};
 
 use self::backoff::Backoff;
 use self::link::Link;
+use self::lists::Lists;
 use self::outbox::Outbox;
 use self::positions::Positions;
 use self::requests::{Purpose, Requests};
@@ -62,6 +65,7 @@ use crate::time::Timestamp;
 ///
 /// # Asking
 /// [`is_online`](Self::is_online), [`is_settled`](Self::is_settled),
+/// [`is_listing`](Self::is_listing),
 /// [`unacknowledged_sends`](Self::unacknowledged_sends), [`user`](Self::user),
 /// [`token`](Self::token).
 #[derive(Debug)]
@@ -88,6 +92,7 @@ pub struct Session {
     requests: Requests,
     outbox: Outbox,
     positions: Positions,
+    lists: Lists,
     /// The caller's requests without outcome.
     tickets: BTreeSet<Ticket>,
     effects: VecDeque<Effect>,
@@ -117,6 +122,7 @@ impl Session {
             requests: Requests::default(),
             outbox: Outbox::new(config.outbox, config.sends_per_conversation.max(1)),
             positions: Positions::new(config.conversations, config.held),
+            lists: Lists::default(),
             tickets: BTreeSet::new(),
             effects: VecDeque::new(),
             config,
@@ -171,6 +177,7 @@ impl Session {
             self.may_resume().then_some(self.resume_at),
             self.outbox.timeout().filter(|_| online),
             self.positions.timeout().filter(|_| online),
+            self.lists.timeout().filter(|_| online),
             self.acknowledge_at.filter(|_| online),
             online.then(|| self.ping_at()),
         ]
@@ -186,13 +193,20 @@ impl Session {
     }
 
     /// Tells whether nothing is left to do: every send has its outcome, every request its answer,
-    /// and what was handed out is acknowledged.
+    /// the lists are complete, and what was handed out is acknowledged.
     #[must_use]
     pub fn is_settled(&self) -> bool {
         self.outbox.len() == 0
             && self.tickets.is_empty()
             && self.requests.len() == 0
             && self.positions.is_settled()
+            && self.lists.is_complete()
+    }
+
+    /// Tells whether more of the session's lists is to come.
+    #[must_use]
+    pub fn is_listing(&self) -> bool {
+        !self.lists.is_complete()
     }
 
     /// Returns how many sends wait to be acknowledged.
@@ -311,6 +325,12 @@ impl Session {
             };
             let id = self.send(Purpose::Fetch(conversation), request);
             self.positions.fetching(conversation, id);
+        }
+        if self.has_room()
+            && let Some(page) = self.lists.next(self.now)
+        {
+            let id = self.send(Purpose::List, page.request(self.config.fetch));
+            self.lists.asked(id);
         }
         if self.positions.next_unacknowledged().is_none() {
             self.acknowledge_at = None;

@@ -1,11 +1,14 @@
 //! Replies, each matched to its request.
 
+use std::collections::VecDeque;
+
 use super::Session;
 use super::contract::{Effect, Misuse, NotSent, Offline, Outcome, Ticket};
 use super::link::Link;
+use super::lists::Page;
 use super::requests::Purpose;
 use crate::id::{ConversationRef, RequestId, Seq};
-use crate::protocol::client::{ServerFrame, decode};
+use crate::protocol::client::{Malformed, RawReply, ReplyKind, ServerFrame, decode};
 use crate::protocol::reply::SessionReply;
 use crate::protocol::request::Start;
 use crate::protocol::{ErrorCode, Reply, RequestError};
@@ -19,12 +22,15 @@ impl Session {
             Ok(ServerFrame::Reply { id, result }) => {
                 let kind = id.and_then(|id| self.requests.kind(id));
                 let typed = match (result, kind) {
-                    (Err(error), _) => Some(Err(error)),
-                    (Ok(raw), Some(kind)) => raw.parse(kind).ok().map(Ok),
+                    (Err(error), _) => Some((Err(error), VecDeque::new())),
+                    (Ok(raw), Some(kind)) => read(&raw, kind).ok(),
                     (Ok(_), None) => None,
                 };
                 match typed {
-                    Some(result) => self.on_reply(id, result),
+                    Some((result, pages)) => {
+                        self.on_reply(id, result);
+                        self.on_cut(pages);
+                    }
                     None => self.close(),
                 }
             }
@@ -60,6 +66,7 @@ impl Session {
                 self.acknowledge_at = again.or(self.acknowledge_at);
             }
             Purpose::Fetch(conversation) => self.on_fetch(conversation, id, result),
+            Purpose::List => self.on_list(id, result),
             Purpose::Ping => {}
         }
         if lost && self.link.is_online() {
@@ -169,6 +176,28 @@ impl Session {
         self.hand_out(messages);
     }
 
+    /// The answer to the reading of a list.
+    fn on_list(&mut self, id: RequestId, result: Result<Reply, RequestError>) {
+        match result {
+            Ok(reply) => {
+                self.retry.reset();
+                let listed = self.lists.arrived(id, reply);
+                self.effects.extend(listed.map(Effect::Listed));
+            }
+            Err(error) => {
+                let again = self.passes(&error);
+                self.lists.refused(id, again);
+            }
+        }
+    }
+
+    /// The reply that began the session had no room for these.
+    fn on_cut(&mut self, pages: VecDeque<Page>) {
+        if self.link.is_online() && !pages.is_empty() {
+            self.lists.begin(pages, self.config.listed);
+        }
+    }
+
     /// Returns when to repeat a request whose failure passes; `None` where it does not.
     fn passes(&mut self, error: &RequestError) -> Option<Timestamp> {
         match error.code {
@@ -235,6 +264,19 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// Reads a reply, and where the lists go on that it had to cut.
+fn read(
+    raw: &RawReply,
+    kind: ReplyKind,
+) -> Result<(Result<Reply, RequestError>, VecDeque<Page>), Malformed> {
+    let reply = raw.parse(kind)?;
+    let pages = match &reply {
+        Reply::Session(session) => Page::all(session, &raw.cut_lists()?),
+        _ => VecDeque::new(),
+    };
+    Ok((Ok(reply), pages))
 }
 
 /// Returns what the caller is told.

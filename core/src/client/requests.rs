@@ -25,6 +25,8 @@ pub(super) enum Purpose {
     Acknowledge(ConversationRef),
     /// A hole is read.
     Fetch(ConversationRef),
+    /// More of a list is read.
+    List,
     /// The connection is kept alive.
     Ping,
 }

@@ -1,6 +1,7 @@
 //! Exact effects for exact inputs.
 
 mod breaks;
+mod lists;
 mod messages;
 mod sends;
 
