@@ -202,6 +202,8 @@ impl World<'_> {
             Effect::Outcome { ticket, outcome } => self.outcome(index, ticket, outcome),
             Effect::Event(event) => self.shown(index, event),
             Effect::Resumed(reply) => self.begun(index, &reply, true),
+            // Typed replies are never cut, so nothing is listed after them.
+            Effect::Listed(_) => self.fail("a list was paged that was not cut".to_owned()),
             Effect::Status(status) => {
                 self.say(|world| format!("{} is {status:?}", world.device_name(index)));
                 if let Some(device) = self.devices.get_mut(index) {
