@@ -21,7 +21,7 @@ impl World<'_> {
         };
         let (settling, leaving) = (self.faults.stopped, self.ledger.leaving);
         match &device.status {
-            Status::Offline(_) if leaving && !device.session.is_online() => {}
+            Status::Offline(_) if leaving => {}
             _ if leaving => self.feed_device(index, Input::Disconnect),
             // Who was replaced stays away in the end: two that replace each other never settle.
             Status::Offline(Offline::Ended(_)) if settling => {}

@@ -55,7 +55,7 @@ impl Plan {
 fn config(random: &mut Random) -> Config {
     let rates = random.chance(200).then(|| Rates {
         sends: Rate {
-            burst: 5,
+            burst: 20,
             per_second: 20,
         },
         ..Rates::default()
