@@ -9,11 +9,6 @@
     clippy::disallowed_types,
     reason = "a program around the world: it has threads, a clock and a progress line"
 )]
-#![expect(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "what plays the worlds has threads and a clock; the worlds have neither"
-)]
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
