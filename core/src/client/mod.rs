@@ -84,6 +84,8 @@ pub struct Session {
     reconnect: Backoff,
     /// Between repeated requests.
     retry: Backoff,
+    /// Until when the present one of these waits lasts.
+    retry_until: Timestamp,
     /// How long the server wants us to stay away.
     stay_away: Option<Duration>,
     resume_at: Timestamp,
@@ -115,6 +117,7 @@ impl Session {
             idle: config.ping,
             reconnect: backoff(config.seed),
             retry: backoff(config.seed ^ 1),
+            retry_until: Timestamp::default(),
             stay_away: None,
             resume_at: now,
             acknowledge_at: None,
@@ -408,8 +411,11 @@ impl Session {
 
     /// Returns when to repeat what the server could not do for the moment.
     fn retry_at(&mut self, error: &RequestError) -> Timestamp {
-        let asked = self.bounded_wait(error.retry_ms);
-        self.retry.next(self.now).max(self.now + asked)
+        // Refusals that come together are one: only the first of them makes the wait grow.
+        if self.retry_until <= self.now {
+            self.retry_until = self.retry.next(self.now);
+        }
+        self.retry_until.max(self.now + self.bounded_wait(error.retry_ms))
     }
 
     /// Returns how long the server asks us to wait, within reason.

@@ -109,6 +109,22 @@ fn repeats_wait_longer_each_time_where_the_server_says_nothing() {
 }
 
 #[test]
+fn refusals_that_come_together_make_the_wait_grow_once() {
+    let mut desk = Desk::online(|_| (), Vec::new());
+    for number in 1..=8 {
+        desk.ask(number, text(ConversationRef::User(UserId(number)), "a"));
+    }
+    let from = desk.now;
+    for id in 2..=9 {
+        let error = RequestError::from(ErrorCode::RateLimited);
+        desk.refuse(id, error.retry_after(Duration::from_millis(20)));
+    }
+    desk.wait();
+    let wait = desk.now.since(from);
+    assert!(wait <= Duration::from_millis(500), "{wait:?}");
+}
+
+#[test]
 fn a_full_outbox_refuses_by_name() {
     let mut desk = Desk::online(|config| config.outbox = 1, Vec::new());
     desk.ask(1, text(BOB, "a"));
