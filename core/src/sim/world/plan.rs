@@ -55,8 +55,8 @@ impl Plan {
 fn config(random: &mut Random) -> Config {
     let rates = random.chance(200).then(|| Rates {
         sends: Rate {
-            burst: 20,
-            per_second: 20,
+            burst: 5,
+            per_second: 4,
         },
         ..Rates::default()
     });
