@@ -415,7 +415,8 @@ impl Session {
         if self.retry_until <= self.now {
             self.retry_until = self.retry.next(self.now);
         }
-        self.retry_until.max(self.now + self.bounded_wait(error.retry_ms))
+        self.retry_until
+            .max(self.now + self.bounded_wait(error.retry_ms))
     }
 
     /// Returns how long the server asks us to wait, within reason.
