@@ -234,15 +234,7 @@ fn the_readme_is_true() {
     let mut parlor = 0;
     for command in commands(&readme) {
         let words: Vec<&str> = command.split_whitespace().collect();
-        if let Some(at) = words.iter().position(|word| *word == "--") {
-            assert!(
-                command.starts_with("cargo run --release -p parlor -- "),
-                "{command}"
-            );
-            let (name, arguments) = words.get(at + 1..).unwrap().split_first().unwrap();
-            is_taken(name, arguments);
-            parlor += 1;
-        } else if let Some(at) = words.iter().position(|word| *word == "--example") {
+        if let Some(at) = words.iter().position(|word| *word == "--example") {
             let package = words.iter().position(|word| *word == "-p").unwrap() + 1;
             let folder = match words.get(package).copied() {
                 Some("parlor-core") => "core",
@@ -254,6 +246,14 @@ fn the_readme_is_true() {
                 root().join(format!("{folder}/examples/{name}.rs")).exists(),
                 "{command}"
             );
+        } else if let Some(at) = words.iter().position(|word| *word == "--") {
+            assert!(
+                command.starts_with("cargo run --release -p parlor -- "),
+                "{command}"
+            );
+            let (name, arguments) = words.get(at + 1..).unwrap().split_first().unwrap();
+            is_taken(name, arguments);
+            parlor += 1;
         } else {
             let script = words.first().unwrap();
             assert!(root().join(script).is_file(), "{command}");
