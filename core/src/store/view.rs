@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::id::{ConversationId, GroupId, Pair, Place, Seq, SessionId, UserId};
 use crate::log::FriendState;
 use crate::name::{Key, NameKey};
-use crate::store::command::Refusal;
 use crate::store::rows::{
     Count, GroupRow, InvitationRow, MemberRow, MessageRow, SessionRow, StoredKey, UserRow,
 };
@@ -314,27 +313,5 @@ impl View {
             new_conversations: Vec::new(),
             new_sessions: Vec::new(),
         }
-    }
-
-    /// Returns the conversation of a place: `Ok(None)` where there is none.
-    ///
-    /// # Errors
-    /// [`Refusal::Incomplete`] where the place was not loaded.
-    pub fn conversation(&self, place: Place) -> Result<Option<ConversationId>, Refusal> {
-        let known = match place {
-            Place::Direct(pair) => self.pairs.get(&pair).map(Option::<&ConversationId>::copied),
-            Place::Group(group) => self
-                .conversations
-                .get(&group.conversation())
-                // A group that there is not may bear the number of a direct conversation.
-                .map(|row| row.filter(|(found, _)| *found == place))
-                .map(|row| row.map(|_| group.conversation())),
-        };
-        known.ok_or_else(|| {
-            Refusal::Incomplete(Box::new(ReadSet {
-                places: BTreeSet::from([place]),
-                ..ReadSet::default()
-            }))
-        })
     }
 }
