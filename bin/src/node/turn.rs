@@ -116,8 +116,7 @@ impl Turns {
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.handle(Input::Timeout, now);
         }
-        // Answers first: what a connection gives back goes this way and has to arrive before the
-        // word that it is gone, which goes the other.
+        // Answers first: they free what the requests may wait for.
         let answers = std::iter::from_fn(|| inbox.answers.try_recv().ok());
         for mail in answers.take(TURN) {
             self.take(mail, now);
@@ -168,6 +167,10 @@ impl Turns {
                     self.handle(Input::Stored { token, result }, now);
                 }
             }
+            // What a connection gives back goes the other way than the word that it is gone, and may
+            // come after it.
+            Mail::Input(Input::Written { connection, .. })
+                if !self.connections.contains_key(&connection) => {}
             Mail::Input(input) => {
                 if let Input::Disconnected { connection } = input {
                     self.connections.remove(&connection);
@@ -326,5 +329,51 @@ impl Alarm {
             sleep.await;
         }
         self.armed = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use parlor_core::engine::{Config, Input};
+    use parlor_core::id::{ConnectionId, StoreToken};
+    use parlor_core::secret::Secret;
+    use parlor_core::store::{Store, StoreRequest};
+
+    use super::super::inbox::Mail;
+    use super::super::mailbox::Mailbox;
+    use super::Turns;
+
+    struct Mute;
+
+    impl Store for Mute {
+        fn submit(&self, _: Vec<(StoreToken, StoreRequest)>) {}
+    }
+
+    #[test]
+    fn what_a_gone_connection_gives_back_is_dropped() {
+        let config = Config::new(Secret::new("a secret of at least 32 bytes ..."));
+        let mut turns = Turns::new(config, Box::new(Mute), None);
+        let connection = ConnectionId(1);
+        let now = turns.clock.now();
+        let mail = [
+            Mail::Connected {
+                connection,
+                address: None,
+                mailbox: Arc::new(Mailbox::default()),
+            },
+            Mail::Input(Input::Disconnected { connection }),
+            // Of another channel than the two before: it may be the last to be taken.
+            Mail::Input(Input::Written {
+                connection,
+                weight: 1,
+            }),
+        ];
+        for mail in mail {
+            // A misuse of the engine would panic.
+            turns.take(mail, now);
+        }
+        assert!(turns.connections.is_empty());
     }
 }
