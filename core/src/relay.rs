@@ -20,8 +20,9 @@ pub trait Relay: Send + Sync + 'static {
     fn subscribe(&self, token: SubscriptionToken, channels: Vec<Channel>);
     /// Ends subscriptions.
     fn unsubscribe(&self, channels: Vec<Channel>);
-    /// Asks which of these users are online on any node; reported as
-    /// [`Input::Presence`](crate::engine::Input::Presence).
+    /// Asks which of these users are online on any node: to whose channel any node is subscribed.
+    /// Reported as [`Input::Presence`](crate::engine::Input::Presence), exactly once and within
+    /// seconds, as unknown where the relay is away or silent.
     fn ask_presence(&self, token: StoreToken, users: Vec<UserId>);
 }
 
@@ -32,6 +33,8 @@ pub enum Channel {
     User(UserId),
     /// To the nodes where this group has a member with a session.
     Group(GroupId),
+    /// To every node.
+    Nodes,
 }
 
 /// A message to other nodes.
@@ -107,6 +110,20 @@ pub enum RelayMessage {
         /// of two in the same millisecond, the one of the higher `origin`.
         at: Timestamp,
         /// Which node says so.
+        origin: u64,
+    },
+    /// A node lives. When its heartbeats fall silent, or name another line, who is watched is asked
+    /// about anew.
+    Heartbeat {
+        /// Which node.
+        origin: u64,
+        /// Counts the node's connections to the relay, from 0: on a new one, users may be
+        /// subscribed to of whom nobody was told.
+        line: u64,
+    },
+    /// A node has drained and ends: its users are elsewhere soon, or gone.
+    Leaving {
+        /// Which node.
         origin: u64,
     },
 }

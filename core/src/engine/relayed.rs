@@ -63,7 +63,9 @@ impl Engine {
             | RelayMessage::TypingDirect { .. }
             | RelayMessage::TypingGroup { .. }
             | RelayMessage::Requested { .. }
-            | RelayMessage::AskAbout { .. } => {}
+            | RelayMessage::AskAbout { .. }
+            | RelayMessage::Heartbeat { .. }
+            | RelayMessage::Leaving { .. } => {}
         }
     }
 
