@@ -36,7 +36,8 @@ pub struct Config {
     /// How long a reply may take before the connection counts as dead. Longer than the 30 s within
     /// which a server answers `unavailable`.
     pub reply_timeout: Duration,
-    /// The first wait before connecting or repeating.
+    /// The first wait before connecting or repeating; a server that asks for a shorter one before
+    /// connecting again gets this.
     pub backoff_first: Duration,
     /// The longest wait before connecting or repeating, unless the server asks for a longer one.
     pub backoff_longest: Duration,

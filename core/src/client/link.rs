@@ -274,7 +274,8 @@ impl Session {
         let asked: Option<Duration> = self.stay_away.take();
         self.link = match (self.wanted, asked) {
             (false, _) => Link::Down,
-            (true, Some(wait)) => Link::Waiting(self.now + wait),
+            // Who asks for no wait at all is not called without a pause either.
+            (true, Some(wait)) => Link::Waiting(self.now + wait.max(self.config.backoff_first)),
             (true, None) => Link::Waiting(self.reconnect.next(self.now)),
         };
     }

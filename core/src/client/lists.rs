@@ -76,6 +76,11 @@ impl Lists {
         *self = Self::default();
     }
 
+    /// Returns how many pages are to be asked for.
+    pub(super) fn len(&self) -> usize {
+        self.pages.len()
+    }
+
     /// Tells whether nothing more is to come.
     pub(super) fn is_complete(&self) -> bool {
         self.pages.is_empty()

@@ -66,8 +66,8 @@ use crate::time::Timestamp;
 /// # Asking
 /// [`is_online`](Self::is_online), [`is_settled`](Self::is_settled),
 /// [`is_listing`](Self::is_listing),
-/// [`unacknowledged_sends`](Self::unacknowledged_sends), [`user`](Self::user),
-/// [`token`](Self::token).
+/// [`unacknowledged_sends`](Self::unacknowledged_sends), [`counts`](Self::counts),
+/// [`user`](Self::user), [`token`](Self::token).
 #[derive(Debug)]
 pub struct Session {
     config: Config,
@@ -98,6 +98,23 @@ pub struct Session {
     /// The caller's requests without outcome.
     tickets: BTreeSet<Ticket>,
     effects: VecDeque<Effect>,
+}
+
+/// How many entries of each kind a session holds: for tests of leaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Requests under way on the present connection.
+    pub requests: usize,
+    /// Sends that wait to be acknowledged.
+    pub sends: usize,
+    /// Requests of the caller's without outcome, sends among them.
+    pub tickets: usize,
+    /// Conversations whose position is kept.
+    pub conversations: usize,
+    /// Messages that wait for a hole before them to be read.
+    pub held: usize,
+    /// Pages of lists that are to be asked for.
+    pub pages: usize,
 }
 
 impl Session {
@@ -216,6 +233,19 @@ impl Session {
     #[must_use]
     pub const fn unacknowledged_sends(&self) -> usize {
         self.outbox.len()
+    }
+
+    /// Counts what the session holds.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        Counts {
+            requests: self.requests.len(),
+            sends: self.outbox.len(),
+            tickets: self.tickets.len(),
+            conversations: self.positions.len(),
+            held: self.positions.held(),
+            pages: self.lists.len(),
+        }
     }
 
     /// Returns whose session it is, since the first login.

@@ -60,6 +60,19 @@ impl Positions {
         *self = Self::new(self.limit, self.held);
     }
 
+    /// Returns how many conversations are known.
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Returns how many messages wait above holes.
+    pub(super) fn held(&self) -> usize {
+        self.table
+            .values()
+            .map(|position| position.above.len())
+            .sum()
+    }
+
     /// Sets where a conversation starts and what the server knows to have arrived.
     pub(super) fn start(
         &mut self,

@@ -44,6 +44,9 @@ pub const MAX_DEVICE_BYTES: usize = 64;
 /// The fewest and the most bytes of a password.
 pub const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=256;
 
+/// The most bytes of a session's token or of an invitation code: those that stand are far shorter.
+pub const MAX_TOKEN_BYTES: usize = 1024;
+
 /// The most items of a list that a client may ask for.
 pub const MAX_LIMIT: u32 = 200;
 

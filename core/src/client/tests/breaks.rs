@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::client::{Misuse, NotSent, Offline};
+use crate::protocol::{MAX_TOKEN_BYTES, encode};
 
 #[test]
 fn after_a_break_the_session_resumes_from_its_positions_and_sends_again() {
@@ -187,6 +188,17 @@ fn a_draining_server_is_left_alone_for_as_long_as_it_says() {
     desk.wait();
     desk.give(Input::ConnectFailed);
     assert!(desk.session.poll_timeout().unwrap() <= desk.now + Duration::from_millis(500));
+}
+
+#[test]
+fn no_server_has_a_client_call_again_without_a_pause() {
+    let mut desk = Desk::online(|_| (), Vec::new());
+    desk.give(Input::Event(notice(NoticeCode::Full, Some(0))));
+    let until = desk.now + Duration::from_millis(500);
+    assert_eq!(
+        desk.give(Input::Disconnected),
+        [Effect::Status(Status::Waiting { until })]
+    );
 }
 
 #[test]
@@ -407,4 +419,27 @@ fn misuse_is_named_and_changes_nothing() {
     let back = desk.session.handle(Input::Timeout, Timestamp(0));
     assert_eq!(back, Err(Misuse::TimeWentBack));
     assert_eq!(desk.session.poll_effect(), None);
+}
+
+#[test]
+fn a_server_whose_token_would_not_fit_into_a_resume_is_left() {
+    let mut desk = Desk::new(|_| ());
+    desk.give(Input::Connect);
+    desk.give(Input::Connected);
+    desk.ask(1, login("ann"));
+    for (length, left) in [(MAX_TOKEN_BYTES + 1, true), (MAX_TOKEN_BYTES, false)] {
+        let Reply::Session(mut session) = session_of(ANN, Vec::new()) else {
+            panic!();
+        };
+        session.token = Secret::new("t".repeat(length));
+        let (mut frame, id) = (Vec::new(), Some(RequestId(if left { 1 } else { 2 })));
+        encode::reply(id, &Ok(Reply::Session(session)), &mut frame);
+        let effects = desk.give(Input::Frame(frame));
+        assert_eq!(effects.contains(&Effect::Disconnect), left, "{length}");
+        if left {
+            desk.reconnect();
+            desk.ask(2, login("ann"));
+        }
+    }
+    assert!(desk.session.is_online());
 }

@@ -4,7 +4,6 @@ use std::fmt;
 
 use crate::id::{ConversationRef, Seq, SessionId};
 use crate::log::{FriendState, JoinPolicy, Role};
-use crate::protocol::MAX_SERVER_FRAME;
 use crate::protocol::client::{Malformed, event, within};
 use crate::protocol::json::object::{FieldError, Slot, read_object, slots};
 use crate::protocol::json::value::{self, Problem};
@@ -14,6 +13,7 @@ use crate::protocol::reply::{
     MemberItem, OnlineFriend, Reply, SessionReply, UserItem,
 };
 use crate::protocol::request::ReplyKind;
+use crate::protocol::{MAX_SERVER_FRAME, MAX_TOKEN_BYTES};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -111,7 +111,7 @@ fn build(fields: &Fields<'_>, kind: ReplyKind) -> Result<Reply, FieldError> {
         },
         ReplyKind::Session => Reply::Session(Box::new(session(fields)?)),
         ReplyKind::Token => Reply::Token {
-            token: fields.token.need(secret)?,
+            token: fields.token.need(token)?,
         },
         ReplyKind::Pong => Reply::Pong { at: at(fields)? },
         ReplyKind::User => Reply::User {
@@ -154,7 +154,7 @@ fn session(fields: &Fields<'_>) -> Result<SessionReply, FieldError> {
         user: fields.user.need(value::user)?,
         name: fields.name.need(value::name)?,
         session: SessionId(fields.session.need(value::integer)?),
-        token: fields.token.need(secret)?,
+        token: fields.token.need(token)?,
         idle_ms: fields.idle_ms.need(value::integer)?,
         friends: items(&fields.friends, online_friend)?,
         requests: items(&fields.requests, user_item)?,
@@ -284,8 +284,14 @@ fn at(fields: &Fields<'_>) -> Result<Timestamp, FieldError> {
     fields.at.need(value::integer).map(Timestamp)
 }
 
-fn secret(raw: &str) -> Result<Secret, Problem> {
-    value::string(raw, |text| Ok(Secret::new(text)))
+/// Reads a token; one that is too long would not fit into the frame of a `resume`.
+fn token(raw: &str) -> Result<Secret, Problem> {
+    value::string(raw, |text| {
+        if text.len() <= MAX_TOKEN_BYTES {
+            return Ok(Secret::new(text));
+        }
+        Err(Problem::Bad("is too long".into()))
+    })
 }
 
 fn friend_state(raw: &str) -> Result<FriendState, Problem> {

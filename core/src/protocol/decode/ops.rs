@@ -18,12 +18,9 @@ use crate::protocol::request::{
 };
 use crate::protocol::{
     DEFAULT_LIMIT, MAX_DESCRIPTION_BYTES, MAX_DEVICE_BYTES, MAX_HAVE, MAX_LIMIT, MAX_TEXT_BYTES,
-    PASSWORD_BYTES,
+    MAX_TOKEN_BYTES, PASSWORD_BYTES,
 };
 use crate::secret::Secret;
-
-/// The most bytes of a token or invitation code: those that stand are far shorter.
-const MAX_TOKEN_BYTES: usize = 1024;
 
 /// Reads the fields that the operation uses.
 pub(super) fn build(fields: &Fields<'_>) -> Result<Request, RequestError> {
