@@ -22,6 +22,8 @@ mod client;
 mod connection;
 mod framing;
 mod listener;
+#[cfg(feature = "sim")]
+pub mod sim;
 
 pub use client::connect;
 pub use connection::{Arrival, Connection, FrameReader, FrameWriter, LINGER};

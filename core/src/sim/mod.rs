@@ -4,11 +4,13 @@
 //! with it.
 
 pub mod frames;
+pub mod hostile;
 pub mod loopback;
 pub mod memory;
 pub mod ops;
 mod promises;
 pub mod store_contract;
+pub mod tokens;
 pub mod world;
 
 pub use loopback::{Loopback, Sent};
