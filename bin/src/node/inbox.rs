@@ -4,8 +4,9 @@
 //! waits while it is full: that is how an engine with too much to do slows its clients down. What
 //! the engine has asked for (answers of the store and of the relay) and the few words of the
 //! operator go through one without a bound in its type: the engine limits how many questions are
-//! under way (`Config::store_requests`, `Config::fetches`), each has one answer, and an answer must never
-//! wait behind the requests that wait for it.
+//! under way (`Config::store_requests`, `Config::fetches`, `Config::presence_questions`,
+//! `Config::presence_lists`), each has one answer, and an answer must never wait behind the requests
+//! that wait for it.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -114,6 +114,9 @@ impl Engine {
                 self.applied(&applied);
                 self.reply_to_change(connection, kind, applied.done)
             }
+            (StoreResponse::Read(ReadDone::Members(list)), Awaited::Read { .. }) => {
+                return self.members_read(origin, list);
+            }
             (StoreResponse::Read(done), Awaited::Read { keep }) => {
                 self.reply_to_read(connection, done, keep)
             }
@@ -295,12 +298,6 @@ impl Engine {
                     item.online = shown.then(|| self.is_online(item.user));
                 }
                 Reply::Friends(list)
-            }
-            ReadDone::Members(mut list) => {
-                for item in &mut list.items {
-                    item.online = item.online.map(|_| self.is_online(item.user));
-                }
-                Reply::Members(list)
             }
             ReadDone::Groups(list) => Reply::Groups(list),
             ReadDone::Conversations(list) => Reply::Conversations(list),

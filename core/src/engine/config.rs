@@ -42,8 +42,25 @@ pub struct Config {
     /// Raised cursors that are written together: when so many wait, they are written at once. As
     /// many again may wait for that; beyond, `ack` is answered `busy`.
     pub marks: usize,
-    /// How long a user without a session counts as online.
+    /// How long a user without a session counts as online, here and then on every other node.
     pub offline_after: Duration,
+    /// How often a node tells the others that it lives.
+    pub heartbeat: Duration,
+    /// How long a node may be silent before its users are asked about; and for how long after the
+    /// relay has come back nobody is declared offline, so that every node can come back as well.
+    pub node_silence: Duration,
+    /// Other nodes that are known at one time; the silence of more goes unnoticed.
+    pub nodes: usize,
+    /// How often the relay is asked about every friend of the users here.
+    pub presence_recheck: Duration,
+    /// Users in one question to the relay.
+    pub presence_batch: usize,
+    /// Questions to the relay about friends under way at one time.
+    pub presence_questions: usize,
+    /// Pages of `group_members` that wait for the relay at one time; more show what is known.
+    pub presence_lists: usize,
+    /// How long such a page waits.
+    pub presence_wait: Duration,
     /// How often changes are read from the store while the relay is up.
     pub reconcile: Duration,
     /// How often changes are read from the store while the relay is down.
@@ -133,6 +150,14 @@ impl Config {
             mark_interval: Duration::from_millis(500),
             marks: 10_000,
             offline_after: Duration::from_secs(2),
+            heartbeat: Duration::from_secs(3),
+            node_silence: Duration::from_secs(10),
+            nodes: 1024,
+            presence_recheck: Duration::from_secs(60),
+            presence_batch: 500,
+            presence_questions: 4,
+            presence_lists: 256,
+            presence_wait: Duration::from_secs(1),
             reconcile: Duration::from_secs(5),
             reconcile_down: Duration::from_secs(1),
             reconcile_overlap: Duration::from_secs(20),

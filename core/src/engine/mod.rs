@@ -23,8 +23,10 @@ pub mod contract;
 mod delivery;
 mod fetch;
 mod marks;
+mod nodes;
 mod pending;
 mod pipeline;
+mod presence;
 mod rate;
 mod refresh;
 mod relayed;
@@ -51,7 +53,9 @@ pub use token::Token;
 use crate::engine::connection::Connection;
 use crate::engine::fetch::Fetches;
 use crate::engine::marks::Marks;
+use crate::engine::nodes::Nodes;
 use crate::engine::pending::Pending;
+use crate::engine::presence::Presence;
 use crate::engine::refresh::Refresh;
 use crate::engine::stopping::Stopping;
 use crate::engine::table::Table;
@@ -72,8 +76,9 @@ use crate::time::Timestamp;
 /// be used any more. An `Err` of `handle` is a bug of the driver; the input was ignored.
 ///
 /// Every [`Effect::Store`] is answered by exactly one [`Input::Stored`], every
-/// [`Effect::Subscribe`] by one [`Input::Subscribed`] unless the relay is lost meanwhile, and every
-/// connection ends with exactly one [`Input::Disconnected`].
+/// [`Effect::Subscribe`] by one [`Input::Subscribed`] unless the relay is lost meanwhile, every
+/// [`Effect::AskPresence`] by exactly one [`Input::Presence`], and every connection ends with exactly
+/// one [`Input::Disconnected`].
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
@@ -90,6 +95,8 @@ pub struct Engine {
     last_subscription: u64,
     fetches: Fetches,
     refresh: Refresh,
+    presence: Presence,
+    nodes: Nodes,
     marks: Marks,
     timers: Timers,
     stopping: Stopping,
@@ -116,6 +123,12 @@ pub struct Counts {
     pub marks: usize,
     /// Subscriptions that are not confirmed yet.
     pub subscriptions: usize,
+    /// Friends of users here, whose presence elsewhere is followed.
+    pub watched: usize,
+    /// Questions to the relay under way.
+    pub questions: usize,
+    /// Other nodes that were heard of lately.
+    pub nodes: usize,
 }
 
 impl Engine {
@@ -137,6 +150,8 @@ impl Engine {
             last_subscription: 0,
             fetches: Fetches::default(),
             refresh: Refresh::default(),
+            presence: Presence::default(),
+            nodes: Nodes::default(),
             marks: Marks::default(),
             timers: Timers::default(),
             stopping: Stopping::default(),
@@ -146,6 +161,7 @@ impl Engine {
         };
         engine.origin = engine.jitter(u64::MAX);
         engine.start_reconciling();
+        engine.join_nodes();
         engine
     }
 
@@ -175,12 +191,13 @@ impl Engine {
             Input::Relayed { message } => self.relayed(message),
             Input::RelayUp => self.relay_up(),
             Input::RelayLost => self.relay_lost(),
-            Input::Presence { token, .. } => return Err(Misuse::NoToken(token)),
+            Input::Presence { token, online } => self.presence_told(token, online)?,
             Input::Timeout => self.ring(),
             Input::Drain => self.drain(),
         }
         self.pump_fetches();
         self.pump_refresh();
+        self.pump_presence();
         self.check_drained();
         Ok(())
     }
@@ -208,6 +225,9 @@ impl Engine {
             fetches: self.fetches.len(),
             marks: self.marks.len(),
             subscriptions: self.subscriptions.len(),
+            watched: self.presence.watched(),
+            questions: self.presence.questions(),
+            nodes: self.nodes.len(),
         }
     }
 
@@ -219,13 +239,17 @@ impl Engine {
 
     /// Asks the store; the completion will be for `pending`.
     fn ask_store(&mut self, request: StoreRequest, pending: Pending) {
-        self.last_token += 1;
-        let token = StoreToken(self.last_token);
+        let token = self.next_token();
         if pending.reads_positions() {
             self.marks.login_asked(token);
         }
         self.pending.insert(token, pending);
         self.effects.push_back(Effect::Store { token, request });
+    }
+
+    fn next_token(&mut self) -> StoreToken {
+        self.last_token += 1;
+        StoreToken(self.last_token)
     }
 
     /// Acts on every alarm that is due.
@@ -239,6 +263,11 @@ impl Engine {
                 Alarm::Reconcile => self.reconcile(),
                 Alarm::Verify => self.verify(),
                 Alarm::Drain => self.drain_overdue(),
+                Alarm::Heartbeat => self.heartbeat(),
+                Alarm::Left => self.ask_about_all(),
+                Alarm::Recheck => self.recheck_presence(),
+                Alarm::Ask(user) => self.ask_about(user),
+                Alarm::Members(token) => self.members_overdue(token),
             }
         }
     }

@@ -40,7 +40,7 @@ pub(super) struct Refresh {
     doubt_since: Option<Timestamp>,
     /// When the changes that are being read were asked for.
     reconcile_began: Timestamp,
-    relay_down: bool,
+    pub(super) relay_down: bool,
     /// When the next reconcile is due.
     reconcile_at: Timestamp,
     /// When the engine began.
@@ -329,12 +329,14 @@ impl Engine {
         for user in self.users.keys() {
             self.check_heads(user);
         }
+        self.nodes_relay_up();
     }
 
     pub(super) fn relay_lost(&mut self) {
         self.subscriptions.clear();
         if !std::mem::replace(&mut self.refresh.relay_down, true) {
             self.reconcile();
+            self.presence_relay_lost();
         }
     }
 

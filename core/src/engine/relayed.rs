@@ -58,14 +58,14 @@ impl Engine {
                 at,
                 origin,
             } => self.resumed_elsewhere(user, session, (at, origin)),
+            RelayMessage::AskAbout { user } => self.told_to_ask(user),
+            RelayMessage::Heartbeat { origin, line } => self.heard(origin, line),
+            RelayMessage::Leaving { origin } => self.left(origin),
             // This node's own, handed back: everyone here was told.
             RelayMessage::Receipt { .. }
             | RelayMessage::TypingDirect { .. }
             | RelayMessage::TypingGroup { .. }
-            | RelayMessage::Requested { .. }
-            | RelayMessage::AskAbout { .. }
-            | RelayMessage::Heartbeat { .. }
-            | RelayMessage::Leaving { .. } => {}
+            | RelayMessage::Requested { .. } => {}
         }
     }
 

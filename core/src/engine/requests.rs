@@ -17,7 +17,7 @@ use crate::secret::Secret;
 use crate::store::{Command, Read, StoreRequest};
 
 /// Where a request comes from.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Origin {
     pub(super) connection: ConnectionId,
     pub(super) serial: u64,

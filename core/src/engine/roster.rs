@@ -60,6 +60,7 @@ impl Engine {
                 .any(|state| outlived(std::slice::from_ref(ended), state))
         });
 
+        self.watch_friends(user, &friends, &LocalUser::friends_of(roster));
         self.end_missing_sessions(user, &roster.sessions);
         self.tell_friends(user, &friends, roster);
         self.tell_invitations(user, &invites_before, &waiting_before, roster);

@@ -12,7 +12,7 @@ use crate::id::{ConnectionId, ConversationRef, Seq, SessionId, SubscriptionToken
 use crate::log::FriendState;
 use crate::protocol::reply::{ConversationItem, OnlineFriend, SessionReply, UserItem};
 use crate::protocol::request::Start;
-use crate::protocol::{Event, NoticeCode, Reply};
+use crate::protocol::{NoticeCode, Reply};
 use crate::relay::{Channel, RelayMessage};
 use crate::store::{ConversationState, Roster};
 use crate::time::{Timestamp, millis};
@@ -37,7 +37,13 @@ impl Engine {
             self.merge_roster(roster);
             self.replace_session(user, id, |_| true);
         } else {
-            self.users.insert(user, LocalUser::new(roster));
+            let local = LocalUser::new(roster);
+            self.watch_friends(user, &[], &local.friends);
+            self.users.insert(user, local);
+            if !self.arrived(user) {
+                let friends = self.friends_told_of(user);
+                self.tell_presence(&friends, user, true);
+            }
         }
         let conversations: Vec<ConversationState> = roster
             .conversations
@@ -58,9 +64,6 @@ impl Engine {
             local.gone_since = None;
         }
         self.listen(user, roster, !known);
-        if !known {
-            self.announce(user, true);
-        }
         self.publish(
             Channel::User(user),
             RelayMessage::Resumed {
@@ -109,10 +112,14 @@ impl Engine {
         if since + self.config.offline_after > self.now {
             return;
         }
-        self.announce(user, false);
+        let friends = self.friends_told_of(user);
         let Some(local) = self.users.remove(user) else {
             return;
         };
+        self.watch_friends(user, &local.friends, &[]);
+        if self.departed(user, since) {
+            self.tell_presence(&friends, user, false);
+        }
         if let Some(token) = local.subscription {
             self.subscriptions.remove(&token);
         }
@@ -128,6 +135,7 @@ impl Engine {
             }
         }
         self.effects.push_back(Effect::Unsubscribe { channels });
+        self.have_asked_about(user, &friends);
     }
 
     /// Ends every session of a user on this node.
@@ -193,6 +201,10 @@ impl Engine {
         if let Some(user) = self.subscriptions.remove(&token) {
             if let Some(local) = self.users.get_mut(user) {
                 local.subscription = None;
+                if std::mem::take(&mut local.unannounced) {
+                    let friends = self.friends_told_of(user);
+                    self.have_asked_about(user, &friends);
+                }
             }
             self.check_heads(user);
         }
@@ -222,8 +234,9 @@ impl Engine {
             .is_some_and(|local| local.version > roster.version)
     }
 
+    /// Tells whether a user is online on any node, as far as is known.
     pub(super) fn is_online(&self, user: UserId) -> bool {
-        self.users.contains(user)
+        self.users.contains(user) || self.presence.is_online(user)
     }
 
     /// Subscribes to what a session's user needs, `came` telling whether nothing was subscribed for
@@ -267,13 +280,10 @@ impl Engine {
             .push_back(Effect::Subscribe { token, channels });
     }
 
-    /// Tells a user's friends that the user came or went.
-    fn announce(&mut self, user: UserId, online: bool) {
-        let Some(local) = self.users.get(user) else {
-            return;
-        };
-        let friends: Vec<UserId> = local
-            .friends
+    /// Returns the friends of a user here, who are told when the user comes or goes.
+    fn friends_told_of(&self, user: UserId) -> Vec<UserId> {
+        let friends = self.users.get(user).map_or(&[][..], |local| &local.friends);
+        friends
             .iter()
             .filter(|friend| match friend.state {
                 FriendState::Friends => true,
@@ -282,12 +292,13 @@ impl Engine {
                 _ => self.is_friend(friend.user, user),
             })
             .map(|friend| friend.user)
-            .collect();
+            .collect()
+    }
+
+    /// Has the nodes of a user's friends ask about the user.
+    fn have_asked_about(&mut self, user: UserId, friends: &[UserId]) {
         for friend in friends {
-            for connection in self.connections_of(friend) {
-                self.push_one(connection, Event::Presence { user, online });
-            }
-            self.publish(Channel::User(friend), RelayMessage::AskAbout { user });
+            self.publish(Channel::User(*friend), RelayMessage::AskAbout { user });
         }
     }
 

@@ -75,6 +75,7 @@ impl Engine {
         let settled = self.pending.is_empty() && self.marks.len() == 0;
         if self.connections.is_empty() && (settled || overdue) {
             self.stopping = Stopping::Drained;
+            self.leave_nodes();
             self.effects.push_back(Effect::Drained);
         }
     }

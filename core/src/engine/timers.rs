@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::id::{ConnectionId, UserId};
+use crate::id::{ConnectionId, StoreToken, UserId};
 use crate::time::Timestamp;
 
 /// What to look at.
@@ -22,6 +22,16 @@ pub(super) enum Alarm {
     Verify,
     /// The drain has waited long enough.
     Drain,
+    /// This node says that it lives, and looks whether the others did.
+    Heartbeat,
+    /// Another node has left a moment ago.
+    Left,
+    /// Everyone who is watched is asked about.
+    Recheck,
+    /// A user who is watched is asked about.
+    Ask(UserId),
+    /// A page of members has waited long enough for the relay.
+    Members(StoreToken),
 }
 
 /// Alarms by time. One that has become pointless rings all the same: who hears it looks first.

@@ -32,6 +32,8 @@ pub(super) struct LocalUser {
     pub(super) parted: Vec<(GroupId, Name)>,
     /// The user's last subscription, while it is not confirmed.
     pub(super) subscription: Option<SubscriptionToken>,
+    /// Whether other nodes are still to be told that the user came.
+    pub(super) unannounced: bool,
     /// Since when there has been no session; absent while there is one.
     pub(super) gone_since: Option<Timestamp>,
     /// Limits what the user sends.
@@ -75,6 +77,7 @@ impl LocalUser {
             ended: Vec::new(),
             parted: Vec::new(),
             subscription: None,
+            unannounced: true,
             gone_since: None,
             sends: Bucket::default(),
         }

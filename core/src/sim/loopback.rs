@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::engine::{Config, Effect, Engine, Input, Misuse};
-use crate::id::{ConnectionId, RequestId, StoreToken, SubscriptionToken};
+use crate::id::{ConnectionId, RequestId, StoreToken, SubscriptionToken, UserId};
 use crate::protocol::{Event, Reply, Request, RequestError};
 use crate::relay::{Channel, RelayMessage};
 use crate::sim::MemoryStore;
@@ -35,6 +35,8 @@ pub struct Loopback {
     pub store: MemoryStore,
     /// What was published for other nodes.
     pub published: Vec<(Channel, RelayMessage)>,
+    /// Who is online on other nodes, as the relay says.
+    pub elsewhere: BTreeSet<UserId>,
     /// Whether the drain is over.
     pub drained: bool,
     now: Timestamp,
@@ -44,6 +46,7 @@ pub struct Loopback {
     paused: BTreeSet<ConnectionId>,
     held: Option<Vec<(StoreToken, StoreRequest)>>,
     unconfirmed: Option<Vec<SubscriptionToken>>,
+    questions: Option<Vec<(StoreToken, Vec<UserId>)>>,
 }
 
 impl Loopback {
@@ -55,6 +58,7 @@ impl Loopback {
             engine: Engine::new(config, now),
             store: MemoryStore::new(limits),
             published: Vec::new(),
+            elsewhere: BTreeSet::new(),
             drained: false,
             now,
             last_connection: 0,
@@ -63,6 +67,7 @@ impl Loopback {
             paused: BTreeSet::new(),
             held: None,
             unconfirmed: None,
+            questions: None,
         }
     }
 
@@ -222,6 +227,20 @@ impl Loopback {
         Ok(())
     }
 
+    /// Has the relay keep the questions who is online elsewhere from now on, to be
+    /// [taken](Self::take_questions) and answered by hand.
+    pub fn hold_presence(&mut self) {
+        self.questions.get_or_insert_default();
+    }
+
+    /// Takes the questions that the relay keeps.
+    pub fn take_questions(&mut self) -> Vec<(StoreToken, Vec<UserId>)> {
+        self.questions
+            .as_mut()
+            .map(std::mem::take)
+            .unwrap_or_default()
+    }
+
     fn settle(&mut self) -> Result<(), Misuse> {
         while let Some(effect) = self.engine.poll_effect() {
             if let Some(input) = self.carry_out(effect) {
@@ -282,12 +301,14 @@ impl Loopback {
                 Some(unconfirmed) => unconfirmed.push(token),
                 None => return Some(Input::Subscribed { token }),
             },
-            Effect::AskPresence { token, .. } => {
-                return Some(Input::Presence {
-                    token,
-                    online: Some(Vec::new()),
-                });
-            }
+            Effect::AskPresence { token, mut users } => match &mut self.questions {
+                Some(questions) => questions.push((token, users)),
+                None => {
+                    users.retain(|user| self.elsewhere.contains(user));
+                    let online = Some(users);
+                    return Some(Input::Presence { token, online });
+                }
+            },
             Effect::Unsubscribe { .. } => {}
             Effect::Drained => self.drained = true,
         }

@@ -13,6 +13,7 @@ mod chat;
 mod friends;
 mod groups;
 mod lag;
+mod presence;
 mod races;
 mod relay;
 mod sessions;
@@ -22,13 +23,14 @@ mod store_failures;
 
 use std::time::Duration;
 
-use parlor_core::engine::Config;
+use parlor_core::engine::{Config, Input};
 use parlor_core::id::{ConnectionId, ConversationRef, GroupId, Seq, UserId};
 use parlor_core::log::{Body, FriendState, JoinPolicy};
 use parlor_core::name::{Key, Name};
 use parlor_core::protocol::reply::SessionReply;
 use parlor_core::protocol::request::{FriendAction, GroupSelfAction, Start, UserRef};
 use parlor_core::protocol::{ErrorCode, Event, Reply, Request};
+use parlor_core::relay::RelayMessage;
 use parlor_core::secret::Secret;
 use parlor_core::sim::{Loopback, Sent};
 use parlor_core::store::Limits;
@@ -79,6 +81,19 @@ impl World {
             node: Loopback::new(config, Limits::default()),
             next_id: 0,
         }
+    }
+
+    /// Makes a node of a cluster.
+    pub fn cluster() -> Self {
+        Self::with(Config {
+            clustered: true,
+            ..config()
+        })
+    }
+
+    /// Hands over what another node told.
+    pub fn relay(&mut self, message: RelayMessage) {
+        self.node.input(Input::Relayed { message }).unwrap();
     }
 
     pub fn connect(&mut self) -> ConnectionId {

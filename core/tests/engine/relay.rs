@@ -12,13 +12,6 @@ use parlor_core::store::{Head, Read, ReadDone, StoreRequest, StoreResponse};
 
 use crate::{World, config, send, user};
 
-fn cluster() -> World {
-    World::with(Config {
-        clustered: true,
-        ..config()
-    })
-}
-
 fn replaced(world: &mut World, connection: ConnectionId) -> bool {
     let code = |event| match event {
         Event::Notice { code, .. } => Some(code),
@@ -49,10 +42,6 @@ fn ack(with: u64, seq: u64) -> Request {
 }
 
 impl World {
-    fn relay(&mut self, message: RelayMessage) {
-        self.node.input(Input::Relayed { message }).unwrap();
-    }
-
     /// Takes what was published and gives it back to the node, `change`d.
     fn echo(&mut self, change: impl Fn(RelayMessage) -> RelayMessage) {
         for (_, message) in std::mem::take(&mut self.node.published) {
@@ -87,7 +76,7 @@ fn of_another_node(message: RelayMessage) -> RelayMessage {
 
 #[test]
 fn a_session_resumed_elsewhere_replaces_the_connection_here_and_not_a_later_one() {
-    let mut world = cluster();
+    let mut world = World::cluster();
     world.register("a");
     let (first, session) = world.login("a");
     world.echo(|message| message);
@@ -151,7 +140,7 @@ fn two_nodes_agree_on_which_connection_replaces_the_other() {
 
 #[test]
 fn a_receipt_is_told_once_to_each_side() {
-    let mut world = cluster();
+    let mut world = World::cluster();
     let circle = world.circle(2);
     let (other, _) = world.login("b");
     world.ok(circle[0], send(user(2), "one"));
@@ -191,7 +180,7 @@ fn a_receipt_is_told_once_to_each_side() {
 
 #[test]
 fn typing_of_ones_own_does_not_come_back() {
-    let mut world = cluster();
+    let mut world = World::cluster();
     let circle = world.circle(2);
     world.ok(circle[0], Request::Typing { to: user(2) });
     world.echo(|message| message);
@@ -201,7 +190,7 @@ fn typing_of_ones_own_does_not_come_back() {
 #[test]
 fn who_is_no_friend_hears_neither_typing_nor_receipts() {
     for action in [FriendAction::Block, FriendAction::Remove] {
-        let mut world = cluster();
+        let mut world = World::cluster();
         let circle = world.circle(2);
         world.ok(circle[0], send(user(2), "one"));
         world.ok(circle[1], send(user(1), "two"));
@@ -241,7 +230,7 @@ fn who_is_no_friend_hears_neither_typing_nor_receipts() {
 
 #[test]
 fn a_relay_that_confirms_nothing_costs_one_place_for_each_user() {
-    let mut world = cluster();
+    let mut world = World::cluster();
     world.register("a");
     world.node.hold_relay();
     for _ in 0..5 {
@@ -264,7 +253,7 @@ fn a_relay_that_confirms_nothing_costs_one_place_for_each_user() {
 
 #[test]
 fn an_entry_that_the_relay_lost_is_found_once_the_channels_are_confirmed() {
-    let mut world = cluster();
+    let mut world = World::cluster();
     let circle = world.circle(2);
     world.node.disconnect(circle[1]).unwrap();
     world.wait(Duration::from_secs(3));
@@ -289,7 +278,7 @@ fn an_entry_that_the_relay_lost_is_found_once_the_channels_are_confirmed() {
 
 #[test]
 fn a_relay_that_comes_and_goes_does_not_multiply_the_reads() {
-    let mut world = cluster();
+    let mut world = World::cluster();
     for _ in 0..20 {
         world.node.input(Input::RelayLost).unwrap();
         world.wait(Duration::from_millis(10));
@@ -313,7 +302,7 @@ fn a_relay_that_comes_and_goes_does_not_multiply_the_reads() {
 
 #[test]
 fn pages_of_changes_go_on_where_the_one_before_ended() {
-    let mut world = cluster();
+    let mut world = World::cluster();
     world.wait(Duration::from_secs(1));
     world.node.hold_store();
     world.wait(Duration::from_secs(5));
@@ -367,7 +356,7 @@ fn pages_of_changes_go_on_where_the_one_before_ended() {
 
 #[test]
 fn a_repeated_entry_costs_nothing() {
-    let mut world = cluster();
+    let mut world = World::cluster();
     let circle = world.circle(2);
     world.ok(circle[0], send(user(2), "one"));
     world.ok(circle[0], send(user(2), "two"));
@@ -380,7 +369,7 @@ fn a_repeated_entry_costs_nothing() {
 
 #[test]
 fn entries_in_any_order_are_pushed_in_theirs() {
-    let mut world = cluster();
+    let mut world = World::cluster();
     let circle = world.circle(2);
     let entries: Vec<RelayMessage> = ["one", "two", "three"]
         .into_iter()

@@ -295,6 +295,13 @@ impl World<'_> {
             ("fetches", counts.fetches, self.ledger.lengths.len()),
             ("marks", counts.marks, 2 * config.marks),
             ("subscriptions", counts.subscriptions, counts.users),
+            ("watched", counts.watched, self.ledger.accounts),
+            (
+                "questions",
+                counts.questions,
+                config.presence_questions + config.presence_lists,
+            ),
+            ("nodes", counts.nodes, config.nodes),
         ];
         let broken = bounds.into_iter().find(|(_, count, bound)| count > bound);
         let known = counts.connections == node.open.len();

@@ -19,7 +19,7 @@
 //! hole or repeat; nobody receives what they may not see; each answer belongs to the oldest open
 //! request of its connection; tables keep the limits of [`Config`](crate::engine::Config).
 //!
-//! Presence is not looked at: a node knows who is online on itself only.
+//! Presence is asked and answered, and what clients are told of it is not looked at.
 
 mod acts;
 mod devices;
@@ -49,7 +49,7 @@ use self::nodes::Node;
 use self::plan::Plan;
 use self::queue::{LinkId, Queue, Step};
 use self::random::Random;
-use crate::engine::Repairs;
+use crate::engine::{Input, Repairs};
 use crate::sim::MemoryStore;
 use crate::time::Timestamp;
 
@@ -250,6 +250,17 @@ impl<'a> World<'a> {
                 channels,
             } => self.relay_unsubscribes(life, line, &channels),
             Step::Confirmed { life, line, token } => self.confirmed(life, line, token),
+            Step::AskPresence {
+                life,
+                line,
+                token,
+                users,
+            } => self.relay_asked(life, line, token, users),
+            Step::Presence {
+                life,
+                token,
+                online,
+            } => self.feed(life, Input::Presence { token, online }),
             Step::RelayLost(life) => self.relay_lost(life),
             Step::RelayReturns { life, line } => self.relay_returns(life, line),
             Step::RelayUp { life, line } => self.relay_up(life, line),

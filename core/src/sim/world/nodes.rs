@@ -253,9 +253,7 @@ impl World<'_> {
             Effect::Publish { channel, message } => self.publish(life, channel, message),
             Effect::Subscribe { token, channels } => self.subscribe(life, token, channels),
             Effect::Unsubscribe { channels } => self.unsubscribe(life, channels),
-            Effect::AskPresence { token, .. } => {
-                self.fail(format!("nobody asks for presence yet: {token:?}"));
-            }
+            Effect::AskPresence { token, users } => self.ask_presence(life, token, users),
             Effect::Drained => self.drained(life),
         }
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::id::{RequestId, StoreToken, SubscriptionToken};
+use crate::id::{RequestId, StoreToken, SubscriptionToken, UserId};
 use crate::protocol::{Event, Reply, Request, RequestError};
 use crate::relay::{Channel, RelayMessage};
 use crate::store::{StoreRequest, StoreResult};
@@ -81,6 +81,19 @@ pub(super) enum Step {
         life: Life,
         line: u64,
         token: SubscriptionToken,
+    },
+    /// The relay gets a node's question who is online.
+    AskPresence {
+        life: Life,
+        line: u64,
+        token: StoreToken,
+        users: Vec<UserId>,
+    },
+    /// A node gets the answer.
+    Presence {
+        life: Life,
+        token: StoreToken,
+        online: Option<Vec<UserId>>,
     },
     /// A node learns that the relay is away.
     RelayLost(Life),

@@ -5,7 +5,7 @@ use super::faults::Fault;
 use super::nodes::Line;
 use super::queue::{Life, Step};
 use crate::engine::Input;
-use crate::id::SubscriptionToken;
+use crate::id::{StoreToken, SubscriptionToken, UserId};
 use crate::relay::{Channel, RelayMessage};
 
 impl World<'_> {
@@ -176,6 +176,53 @@ impl World<'_> {
         if self.same_line(life, line).is_some() {
             self.feed(life, Input::Subscribed { token });
         }
+    }
+
+    pub(super) fn ask_presence(&mut self, life: Life, token: StoreToken, users: Vec<UserId>) {
+        let delay = self.random.millis(0, 2);
+        let now = self.now;
+        let Some(line) = self.line(life) else { return };
+        line.command_at = line.command_at.max(now + delay);
+        let (at, line) = (line.command_at, line.number);
+        self.queue.push(
+            at,
+            Step::AskPresence {
+                life,
+                line,
+                token,
+                users,
+            },
+        );
+    }
+
+    /// The relay counts who is subscribed to the channels of users, or says nothing.
+    pub(super) fn relay_asked(
+        &mut self,
+        life: Life,
+        line: u64,
+        token: StoreToken,
+        mut users: Vec<UserId>,
+    ) {
+        let hangs = self.relay_hangs_until > self.now;
+        let answers = !hangs && self.same_line(life, line).is_some();
+        let online = answers.then(|| {
+            let listens = |user: &UserId| {
+                let channel = Channel::User(*user);
+                let mut lines = self.nodes.iter().map(|node| &node.relay);
+                lines.any(|line| line.up && line.subscribed.contains(&channel))
+            };
+            users.retain(listens);
+            users
+        });
+        let delay = self.random.millis(0, if answers { 2 } else { 2000 });
+        self.queue.push(
+            self.now + delay,
+            Step::Presence {
+                life,
+                token,
+                online,
+            },
+        );
     }
 
     /// Breaks a node's connection to the relay; it comes back after a while.
