@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use parlor_core::secret::Secret;
-use sea_orm::{DatabaseTransaction, DbErr, EntityTrait as _};
+use sea_orm::{ConnectionTrait, DbErr, EntityTrait as _};
 
 use crate::context::Context;
 use crate::dialect::Dialect;
@@ -25,17 +25,17 @@ pub struct Cluster {
 }
 
 /// Names the cluster, if it has no name yet.
-pub(crate) async fn name(
-    transaction: &DatabaseTransaction,
+pub(crate) async fn name<C: ConnectionTrait>(
+    connection: &C,
     dialect: Dialect,
     name: String,
 ) -> Result<(), DbErr> {
-    let row = cluster::Entity::find_by_id(ROW).one(transaction).await?;
+    let row = cluster::Entity::find_by_id(ROW).one(connection).await?;
     if row.is_none() {
         Sql::new(dialect, "INSERT INTO cluster (id, name) VALUES (?, ?)")
             .bind(ROW)
             .bind(name)
-            .run(transaction)
+            .run(connection)
             .await?;
     }
     Ok(())
@@ -69,14 +69,17 @@ pub(crate) async fn secret(context: &Context, fresh: &str) -> Result<Secret, Fai
 }
 
 async fn keep(context: &Context, text: &'static str, value: &str) -> Result<(), Failure> {
-    let keep = Sql::new(context.dialect, text).bind(value).bind(ROW);
-    context.query(keep.run(&context.writer)).await?;
+    let keep = || {
+        let keep = Sql::new(context.dialect, text).bind(value).bind(ROW);
+        keep.run(&context.writer)
+    };
+    context.query(keep).await?;
     Ok(())
 }
 
 /// Reads the row where changes are made, so that it shows what was kept just now.
 async fn row(context: &Context) -> Result<cluster::Model, Failure> {
-    let find = cluster::Entity::find_by_id(ROW).one(&context.writer);
+    let find = || cluster::Entity::find_by_id(ROW).one(&context.writer);
     context.query(find).await?.ok_or(Failure::Unavailable)
 }
 

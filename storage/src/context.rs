@@ -1,8 +1,11 @@
 //! What the tasks of a store share.
 
 use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use async_std::future::timeout;
+use async_std::task::sleep;
 use sea_orm::{DatabaseConnection, DbErr};
 use tracing::warn;
 
@@ -17,19 +20,66 @@ pub(crate) struct Context {
     pub(crate) writer: DatabaseConnection,
     /// Where reads are made.
     pub(crate) reader: DatabaseConnection,
+    /// What the pools of these connections ask.
+    pub(crate) doubt: Arc<Doubt>,
     pub(crate) options: Options,
     pub(crate) sink: Sink,
 }
 
+/// How often work that others were let past is tried.
+pub(crate) const TRIES: u32 = 6;
+
+/// Remembers that work was given up: connections that are returned soon after may be in the middle
+/// of something.
+#[derive(Debug, Default)]
+pub(crate) struct Doubt(Mutex<Option<Instant>>);
+
+impl Doubt {
+    /// Says that work was given up just now.
+    fn raise(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Tells whether work was given up within a time.
+    pub(crate) fn holds(&self, within: Duration) -> bool {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.is_some_and(|last| last.elapsed() <= within)
+    }
+}
+
+/// An error that says whether the same may go well at once.
+pub(crate) trait Hindrance: From<Failure> {
+    /// Tells whether it passes.
+    fn passes(&self) -> bool;
+}
+
+impl Hindrance for Failure {
+    fn passes(&self) -> bool {
+        *self == Self::Passing
+    }
+}
+
 impl Context {
-    /// Bounds a piece of work that changes nothing.
-    pub(crate) async fn bounded<T, E: From<Failure>>(
-        &self,
-        work: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, E> {
-        match timeout(self.options.timeout, work).await {
-            Ok(result) => result,
-            Err(_) => {
+    /// Bounds a piece of work, in time and in tries. It may be repeated: it changes nothing, or
+    /// repeating it changes nothing more.
+    pub(crate) async fn bounded<T, E, W>(&self, work: impl Fn() -> W) -> Result<T, E>
+    where
+        E: Hindrance,
+        W: Future<Output = Result<T, E>>,
+    {
+        let tries = async {
+            let mut tries = 1;
+            loop {
+                match work().await {
+                    Err(error) if tries < TRIES && error.passes() => pause(tries).await,
+                    result => return result,
+                }
+                tries += 1;
+            }
+        };
+        match self.in_time(tries).await {
+            Some(result) => result,
+            None => {
                 warn!("the database did not answer in time");
                 Err(Failure::Unavailable.into())
             }
@@ -37,11 +87,32 @@ impl Context {
     }
 
     /// As [`bounded`](Self::bounded), for plain statements.
-    pub(crate) async fn query<T>(
-        &self,
-        work: impl Future<Output = Result<T, DbErr>>,
-    ) -> Result<T, Failure> {
-        self.bounded(async { work.await.map_err(Failure::from) })
-            .await
+    pub(crate) async fn query<T, W>(&self, work: impl Fn() -> W) -> Result<T, Failure>
+    where
+        W: Future<Output = Result<T, DbErr>>,
+    {
+        self.bounded(|| {
+            let work = work();
+            async { work.await.map_err(Failure::from) }
+        })
+        .await
     }
+
+    /// Gives work up that takes too long.
+    pub(crate) async fn in_time<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let done = timeout(self.options.timeout, work).await.ok();
+        if done.is_none() {
+            self.doubt.raise();
+        }
+        done
+    }
+}
+
+/// Lets others go first, for a time that rises from try to try and is not the same for all.
+pub(crate) async fn pause(tries: u32) {
+    let mut random = [128];
+    // Without randomness the middle has to do.
+    let _ = getrandom::fill(&mut random);
+    let [random] = random.map(u32::from);
+    sleep(Duration::from_micros(20 * u64::from(random)) * tries).await;
 }

@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use parlor_core::time::{Timestamp, millis};
 use sea_orm::sea_query::TableCreateStatement;
 use sea_orm::{
-    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, IsolationLevel,
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr,
     SqliteTransactionMode, Statement, TransactionOptions, TransactionTrait as _,
 };
 
@@ -57,6 +57,26 @@ impl Dialect {
         }
     }
 
+    /// Returns how many bytes of values one statement should have at most. Above 16 KiB, sqlx's
+    /// connections with TLS to MySQL, which lack `TCP_NODELAY`, write more than one record, and the
+    /// second waits some 40 ms for the acknowledgement of the first.
+    pub(crate) const fn statement_bytes(self) -> usize {
+        match self {
+            Self::Sqlite => usize::MAX,
+            Self::MySql => 15_000,
+        }
+    }
+
+    /// Returns the query for the names of all tables.
+    pub(crate) const fn tables(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SELECT name FROM sqlite_master WHERE type = 'table'",
+            Self::MySql => {
+                "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
+            }
+        }
+    }
+
     /// Begins a transaction that writes. SQLite's takes the write lock at once: one that only
     /// begins to write after it has read fails where another wrote meanwhile.
     pub(crate) async fn begin_write(
@@ -68,27 +88,19 @@ impl Dialect {
                 sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
                 ..TransactionOptions::default()
             },
-            Self::MySql => TransactionOptions {
-                isolation_level: Some(IsolationLevel::ReadCommitted),
-                ..TransactionOptions::default()
-            },
+            // The connections' own: READ COMMITTED.
+            Self::MySql => TransactionOptions::default(),
         };
         database.begin_with_options(options).await
     }
 
-    /// Begins a transaction whose reads are all of one moment.
+    /// Begins a transaction whose reads are all of one moment: on SQLite all are; on MySQL the
+    /// connections that read are set so.
     pub(crate) async fn begin_read(
         self,
         database: &DatabaseConnection,
     ) -> Result<DatabaseTransaction, DbErr> {
-        let options = match self {
-            Self::Sqlite => TransactionOptions::default(),
-            Self::MySql => TransactionOptions {
-                isolation_level: Some(IsolationLevel::RepeatableRead),
-                ..TransactionOptions::default()
-            },
-        };
-        database.begin_with_options(options).await
+        database.begin().await
     }
 
     /// Reads the database's clock, which never goes back.
@@ -96,7 +108,8 @@ impl Dialect {
         match self {
             Self::Sqlite => Ok(machine_clock()),
             Self::MySql => {
-                let sql = "SELECT CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
+                let sql = "SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) \
+                     DIV 1000";
                 let statement = Statement::from_string(self.backend(), sql);
                 match connection.query_one_raw(statement).await? {
                     Some(row) => number(&row, 0).map(Timestamp),
@@ -117,7 +130,11 @@ impl Dialect {
             }
             (Self::Sqlite, Order::AsTheyCome) => {}
             (Self::MySql, _) => {
-                table.character_set("utf8mb4").collate("utf8mb4_bin");
+                table
+                    .engine("InnoDB")
+                    .character_set("utf8mb4")
+                    .collate("utf8mb4_bin")
+                    .extra("ROW_FORMAT=DYNAMIC");
             }
         }
     }

@@ -3,16 +3,28 @@
 use std::io;
 use std::path::PathBuf;
 
+use sea_orm::DbErr;
 use thiserror::Error;
 
 /// Why a store cannot be opened, in one line that says what to do.
 #[derive(Debug, Error)]
 pub enum OpenError {
     /// The URL is of no kind that this store knows.
-    #[error("the store {url:?} is not understood: write sqlite:/path/to/file")]
+    #[error(
+        "the store {url:?} is not understood: write sqlite:/path/to/file or \
+         mysql://user:password@host:port/database"
+    )]
     Url {
         /// The URL as it was given, without its password.
         url: String,
+    },
+    /// The URL of a server says what cannot be.
+    #[error("the store {store} is not understood: {reason}")]
+    Setting {
+        /// The store.
+        store: String,
+        /// What is wrong.
+        reason: String,
     },
     /// The file cannot be made, read or written.
     #[error("cannot use the store's file {}: {source}; {advice}", path.display())]
@@ -24,11 +36,19 @@ pub enum OpenError {
         /// What to do about it.
         advice: &'static str,
     },
-    /// The file holds something else.
-    #[error("{} is not a database of Parlor: name another file", path.display())]
+    /// The database holds something else.
+    #[error("{store} is not a database of Parlor: name another")]
     Foreign {
-        /// The file.
-        path: PathBuf,
+        /// The store.
+        store: String,
+    },
+    /// The database lacks migrations, and must not be migrated now.
+    #[error("the store {store} lacks the migration {migration}: run `parlor migrate`")]
+    Older {
+        /// The store.
+        store: String,
+        /// The first migration that it lacks.
+        migration: String,
     },
     /// A later version of Parlor has changed the tables.
     #[error(
@@ -66,4 +86,15 @@ pub enum OpenError {
         /// What the database says.
         reason: String,
     },
+}
+
+impl OpenError {
+    /// Returns what makes an error of a database's.
+    pub(crate) fn database(store: String) -> impl Fn(DbErr) -> Self {
+        move |error| Self::Database {
+            store: store.clone(),
+            // In one line, as all of them.
+            reason: error.to_string().replace('\n', " "),
+        }
+    }
 }

@@ -103,7 +103,7 @@ struct Found {
 }
 
 async fn read(context: &Context, batch: &[GroupedJob]) -> Result<Found, Failure> {
-    context.query(found(context, batch)).await
+    context.query(|| found(context, batch)).await
 }
 
 async fn found(context: &Context, batch: &[GroupedJob]) -> Result<Found, DbErr> {

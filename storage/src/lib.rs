@@ -1,4 +1,5 @@
-//! Parlor's store in an SQL database: SQLite in one file.
+//! Parlor's store in an SQL database: SQLite in one file, or MySQL and MariaDB, which several nodes
+//! may share.
 //!
 //! No rule of the chat lives here. For a change, the store loads and locks the rows that
 //! [`rules::read_set`](parlor_core::rules::read_set) names, lets
@@ -26,18 +27,22 @@ mod grouped;
 mod load;
 mod marks;
 mod migration;
+mod mysql;
 mod numbers;
 mod open;
 mod options;
 mod password;
 mod queue;
 mod reads;
+mod schema;
 mod sql;
+mod sqlite;
 mod store;
 mod write;
 mod writer;
 
 pub use cluster::Cluster;
 pub use error::OpenError;
+pub use open::migrate;
 pub use options::{Options, PasswordOptions, Sink};
 pub use store::SqlStore;

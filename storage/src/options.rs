@@ -28,8 +28,11 @@ pub struct Options {
     pub batch_rows: usize,
     /// The most bytes of text in one transaction, but for a single change.
     pub batch_bytes: usize,
-    /// How many reads are carried out at a time.
+    /// How many reads are carried out at a time, those apart that are carried out for many at once.
+    /// On MySQL, a store has up to 7 connections more than this.
     pub readers: u32,
+    /// Whether opening brings the tables up to date; otherwise it refuses those that are not.
+    pub migrate: bool,
     /// The longest that a transaction may last.
     pub timeout: Duration,
     /// The longest that a request may last, its wait in the queue included; a login may take one
@@ -47,6 +50,7 @@ impl Default for Options {
             batch_rows: 500,
             batch_bytes: 1 << 20,
             readers: 4,
+            migrate: true,
             timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(25),
         }

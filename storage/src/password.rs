@@ -144,7 +144,7 @@ async fn verified(
     password: Secret,
 ) -> Result<(UserId, Secret), StoreFailure> {
     let found = context
-        .query(reads::find(context, who))
+        .query(|| reads::find(context, who))
         .await
         .map_err(StoreError::from)?
         .filter(|(_, row)| row.name.is_some())

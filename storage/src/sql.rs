@@ -115,7 +115,8 @@ impl Sql {
     }
 }
 
-/// Inserts rows with few statements, each of a power of two of rows. `into` ends with `VALUES `.
+/// Inserts rows with few statements, each of a power of two of rows and, but for a single one, of no
+/// more bytes than the engine takes well. `into` ends with `VALUES `.
 pub(crate) async fn insert<const N: usize, C: ConnectionTrait>(
     connection: &C,
     dialect: Dialect,
@@ -124,13 +125,35 @@ pub(crate) async fn insert<const N: usize, C: ConnectionTrait>(
 ) -> Result<(), DbErr> {
     let mut rest = rows;
     while !rest.is_empty() {
+        let fit = fitting(rest, dialect.statement_bytes());
         // The largest power of two that is not above what is left.
-        let size = 1 << rest.len().min(CHUNK).ilog2();
+        let size = 1 << fit.min(CHUNK).ilog2();
         let (now, later) = rest.split_at(size);
         Sql::new(dialect, into).rows(now).run(connection).await?;
         rest = later;
     }
     Ok(())
+}
+
+/// Returns how many rows, one at least, hold so many bytes.
+fn fitting<const N: usize>(rows: &[[Value; N]], bytes: usize) -> usize {
+    let mut left = bytes;
+    let fit = rows.iter().take_while(|row| {
+        let weight: usize = row.iter().map(weight).sum();
+        let fits = weight <= left;
+        left = left.saturating_sub(weight);
+        fits
+    });
+    fit.count().max(1)
+}
+
+/// About how many bytes a value takes in a statement.
+fn weight(value: &Value) -> usize {
+    match value {
+        Value::String(Some(text)) => 3 + text.len(),
+        Value::Bytes(Some(bytes)) => 3 + bytes.len(),
+        _ => 8,
+    }
 }
 
 /// Repeats the last element up to a power of two.
@@ -157,6 +180,14 @@ mod tests {
         let text = |dialect| Sql::new(dialect, "(a, b) IN ").tuples(&tuples).text;
         assert_eq!(text(Dialect::Sqlite), "(a, b) IN (VALUES (?,?),(?,?))");
         assert_eq!(text(Dialect::MySql), "(a, b) IN ((?,?),(?,?))");
+    }
+
+    #[test]
+    fn rows_fill_a_statement_up_to_its_bytes() {
+        let rows = [10, 20, 500].map(|length| [Value::from("x".repeat(length)), 1_i64.into()]);
+        assert_eq!(fitting(&rows, 1000), 3);
+        assert_eq!(fitting(&rows, 60), 2);
+        assert_eq!(fitting(&rows, 1), 1, "one at least");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use parlor_core::store::{
 use tracing::warn;
 
 use crate::cluster::{self, Cluster};
-use crate::context::Context;
+use crate::context::{Context, Doubt};
 use crate::error::OpenError;
 use crate::grouped::{self, Grouped, GroupedJob};
 use crate::open;
@@ -70,9 +70,16 @@ struct Queues {
 }
 
 impl SqlStore {
-    /// Opens a store: `sqlite:/path/to/file` or `sqlite:relative.db`. The file is made, readable by
-    /// its owner alone, and migrated where needed. Answers to [`submit`](Store::submit) go to
-    /// `sink`.
+    /// Opens a store, and migrates it where needed. Answers to [`submit`](Store::submit) go to `sink`.
+    ///
+    /// - `sqlite:/path/to/file` or `sqlite:relative.db`: the file is made, readable by its owner
+    ///   alone.
+    /// - `mysql://user:password@host:port/database`: MySQL 8 or MariaDB 10.6 and later; the database
+    ///   is there, and empty at first. What is no letter or digit in user and password is written as
+    ///   `%` and two hexadecimal digits. After a `?` may stand, joined by `&`: `ssl-mode` (`DISABLED`,
+    ///   `PREFERRED`, which is the default and checks nothing, `REQUIRED`, `VERIFY_CA`,
+    ///   `VERIFY_IDENTITY`), `ssl-ca`, `ssl-cert` and `ssl-key` (files of PEM), and `socket` (the
+    ///   path of a unix socket).
     ///
     /// # Errors
     /// Says in one line what to do.
@@ -82,11 +89,13 @@ impl SqlStore {
             ..options
         };
         let hasher = Arc::new(Hasher::new(options.password).await?);
-        let opened = open::open(url, &options).await?;
+        let doubt = Arc::new(Doubt::default());
+        let opened = open::open(url, &options, &doubt).await?;
         let context = Arc::new(Context {
             dialect: opened.dialect,
             writer: opened.writer,
             reader: opened.reader,
+            doubt,
             options,
             sink,
         });

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_channel::{Receiver, Sender};
-use async_std::future::timeout;
 use parlor_core::rules;
 use parlor_core::store::{
     Applied, Command, Done, Mark, ReadSet, Refusal, StoreError, StoreFailure, StoreResponse,
@@ -15,8 +14,8 @@ use parlor_core::time::Timestamp;
 use sea_orm::DatabaseTransaction;
 use tracing::{error, warn};
 
-use crate::context::Context;
-use crate::failure::Failure;
+use crate::context::{Context, TRIES, pause};
+use crate::failure::{self, Failure};
 use crate::grouped::{Grouped, GroupedJob};
 use crate::marks;
 use crate::numbers::Numbers;
@@ -117,9 +116,11 @@ impl Writer {
 
     /// Carries changes out. A batch that the database refuses is halved until the one that is at
     /// fault stands alone; that one is tried once more, since what it collided with is there now
-    /// for the rules to see.
+    /// for the rules to see. Where the database lets others go first, or the connection broke before
+    /// the commit, all are tried again.
     async fn changes(&mut self, jobs: Vec<Job>) {
         let mut batches = VecDeque::from([(jobs, false)]);
+        let mut tries = 1;
         while let Some((jobs, again)) = batches.pop_front() {
             let mut jobs = self.in_time(jobs);
             if jobs.is_empty() {
@@ -127,7 +128,15 @@ impl Writer {
             }
             let commands: Vec<&Command> = jobs.iter().map(|job| &job.command).collect();
             match self.transaction(&commands).await {
-                Ok(results) => self.complete(jobs, results).await,
+                Ok(results) => {
+                    tries = 1;
+                    self.complete(jobs, results).await;
+                }
+                Err(Failure::Passing) if tries < TRIES => {
+                    pause(tries).await;
+                    tries += 1;
+                    batches.push_front((jobs, again));
+                }
                 Err(Failure::Rejected) if jobs.len() > 1 => {
                     let rest = jobs.split_off(jobs.len() / 2);
                     batches.push_front((rest, false));
@@ -183,14 +192,14 @@ impl Writer {
     /// Carries changes out in one transaction, in order; a refused one does not affect the others.
     async fn transaction(&mut self, commands: &[&Command]) -> Result<Results, Failure> {
         let committing = AtomicBool::new(false);
-        let limit = self.context.options.timeout;
-        match timeout(limit, self.rounds(commands, &committing)).await {
-            Ok(result) => result,
-            Err(_) if committing.load(Ordering::Acquire) => {
+        let context = Arc::clone(&self.context);
+        match context.in_time(self.rounds(commands, &committing)).await {
+            Some(result) => result,
+            None if committing.load(Ordering::Acquire) => {
                 warn!("the database did not say in time whether it committed");
                 Err(Failure::Unknown)
             }
-            Err(_) => {
+            None => {
                 warn!("the database did not write in time");
                 Err(Failure::Unavailable)
             }
@@ -211,8 +220,9 @@ impl Writer {
             let mut view = View::new(Timestamp::default(), context.options.limits);
             self.numbers.hand_out(&context, &needs, &mut view).await?;
             let transaction = context.dialect.begin_write(&context.writer).await?;
-            view.now = context.dialect.now(&transaction).await?;
             load::load(&transaction, context.dialect, &needs, &mut view).await?;
+            // After the locks: an entry is not older than the one before it.
+            view.now = context.dialect.now(&transaction).await?;
             let (results, missing) = apply(commands, &mut view);
             self.numbers.take_back(&view);
             if let Some(missing) = missing {
@@ -236,7 +246,7 @@ impl Writer {
         let marks: Vec<Mark> = jobs.iter().flat_map(|(marks, _)| marks).copied().collect();
         let result: StoreResult = match self
             .context
-            .bounded(marks::raise(&self.context, &marks))
+            .bounded(|| marks::raise(&self.context, &marks))
             .await
         {
             Ok(()) => Ok(StoreResponse::Marked),
@@ -266,13 +276,11 @@ fn apply(commands: &[&Command], view: &mut View) -> (Results, Option<ReadSet>) {
     (results, missing)
 }
 
-/// Commits. Whatever goes wrong from here on, the database may have committed.
+/// Commits. If something goes wrong from here on, the database may have committed.
 async fn commit(transaction: DatabaseTransaction, committing: &AtomicBool) -> Result<(), Failure> {
     committing.store(true, Ordering::Release);
-    transaction.commit().await.map_err(|error| {
-        warn!(%error, "the database did not say that it committed");
-        Failure::Unknown
-    })
+    let committed = transaction.commit().await;
+    committed.map_err(|error| failure::of_commit(&error))
 }
 
 /// Asks for the roster of a new session.

@@ -1,12 +1,15 @@
 //! The first tables.
 //!
+//! MySQL cannot create tables in a transaction: a migration that was cut short is completed by the
+//! next one, so whatever is there already is left alone.
+//!
 //! There are no foreign keys: the rules decide what goes together, and rows of deleted accounts
 //! and disbanded groups stay.
 
 use sea_orm::{DbBackend, DbErr, EntityTrait};
 use sea_orm_migration::prelude::{
-    ColumnDef, Index, IndexCreateStatement, IntoIden, SchemaManager, Table, TableCreateStatement,
-    async_trait,
+    ColumnDef, Index, IndexCreateStatement, IntoIden, IntoIndexColumn, SchemaManager, Table,
+    TableCreateStatement, async_trait,
 };
 use sea_orm_migration::{MigrationName, MigrationTrait};
 
@@ -47,7 +50,7 @@ impl MigrationTrait for Migration {
         dialect.shape(&mut messages, Order::AsTheyCome);
         manager.create_table(messages).await?;
         for index in indexes() {
-            manager.create_index(index).await?;
+            index.make(manager).await?;
         }
         Ok(())
     }
@@ -264,59 +267,69 @@ fn numbers() -> TableCreateStatement {
         .take()
 }
 
-fn indexes() -> Vec<IndexCreateStatement> {
+fn indexes() -> Vec<NewIndex> {
     vec![
-        unique("user_by_name", user::Entity)
-            .col(user::Column::NameKey)
-            .take(),
+        unique("user_by_name", user::Entity).col(user::Column::NameKey),
         index("user_by_update", user::Entity)
             .col(user::Column::UpdatedAt)
-            .col(user::Column::Id)
-            .take(),
-        index("session_by_user", session::Entity)
-            .col(session::Column::UserId)
-            .take(),
-        index("friendship_by_other", friendship::Entity)
-            .col(friendship::Column::OtherId)
-            .take(),
+            .col(user::Column::Id),
+        index("session_by_user", session::Entity).col(session::Column::UserId),
+        index("friendship_by_other", friendship::Entity).col(friendship::Column::OtherId),
         unique("conversation_by_pair", conversation::Entity)
             .col(conversation::Column::LowId)
-            .col(conversation::Column::HighId)
-            .take(),
+            .col(conversation::Column::HighId),
         index("conversation_by_update", conversation::Entity)
             .col(conversation::Column::UpdatedAt)
-            .col(conversation::Column::Id)
-            .take(),
+            .col(conversation::Column::Id),
         unique("group_by_key", group::Entity)
             .col(group::Column::CreatorId)
-            .col(group::Column::GroupKey)
-            .take(),
-        index("member_by_user", member::Entity)
-            .col(member::Column::UserId)
-            .take(),
-        index("invitation_by_user", invitation::Entity)
-            .col(invitation::Column::UserId)
-            .take(),
-        index("join_request_by_user", join_request::Entity)
-            .col(join_request::Column::UserId)
-            .take(),
+            .col(group::Column::GroupKey),
+        index("member_by_user", member::Entity).col(member::Column::UserId),
+        index("invitation_by_user", invitation::Entity).col(invitation::Column::UserId),
+        index("join_request_by_user", join_request::Entity).col(join_request::Column::UserId),
         unique("message_by_key", message::Entity)
             .col(message::Column::SenderId)
-            .col(message::Column::MessageKey)
-            .take(),
+            .col(message::Column::MessageKey),
     ]
 }
 
 fn table(entity: impl EntityTrait) -> TableCreateStatement {
-    Table::create().table(entity).take()
+    Table::create().table(entity).if_not_exists().take()
 }
 
-fn index(name: &'static str, entity: impl EntityTrait) -> IndexCreateStatement {
-    Index::create().name(name).table(entity).take()
+/// An index to make where it is missing.
+struct NewIndex {
+    table: String,
+    name: &'static str,
+    statement: IndexCreateStatement,
 }
 
-fn unique(name: &'static str, entity: impl EntityTrait) -> IndexCreateStatement {
-    index(name, entity).unique().take()
+impl NewIndex {
+    fn col(mut self, column: impl IntoIndexColumn) -> Self {
+        self.statement.col(column);
+        self
+    }
+
+    async fn make(self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+        if manager.has_index(&self.table, self.name).await? {
+            return Ok(());
+        }
+        manager.create_index(self.statement).await
+    }
+}
+
+fn index(name: &'static str, entity: impl EntityTrait) -> NewIndex {
+    NewIndex {
+        table: entity.table_name().to_owned(),
+        name,
+        statement: Index::create().name(name).table(entity).take(),
+    }
+}
+
+fn unique(name: &'static str, entity: impl EntityTrait) -> NewIndex {
+    let mut index = index(name, entity);
+    index.statement.unique();
+    index
 }
 
 /// A number that is always there.

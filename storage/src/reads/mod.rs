@@ -12,7 +12,7 @@ use parlor_core::protocol::{ErrorCode, RequestError};
 use parlor_core::store::{Read, ReadDone, StoreError, StoreFailure, StoreResponse, StoreResult};
 use sea_orm::DbErr;
 
-use crate::context::Context;
+use crate::context::{Context, Hindrance};
 use crate::failure::Failure;
 use crate::queue::Reply;
 
@@ -32,6 +32,12 @@ enum ReadError {
     Refused(RequestError),
     /// The database failed.
     Failed(Failure),
+}
+
+impl Hindrance for ReadError {
+    fn passes(&self) -> bool {
+        matches!(self, Self::Failed(failure) if failure.passes())
+    }
 }
 
 impl From<RequestError> for ReadError {
@@ -65,7 +71,7 @@ pub(crate) async fn run(context: Arc<Context>, jobs: Receiver<ReadJob>) {
             job.reply.send(Err(StoreError::Unavailable.into()));
             continue;
         }
-        let found = context.bounded(read(&context, job.read)).await;
+        let found = context.bounded(|| read(&context, &job.read)).await;
         let result: StoreResult = match found {
             Ok(found) => Ok(StoreResponse::Read(found)),
             Err(ReadError::Refused(error)) => Err(StoreFailure::Refused(error)),
@@ -75,8 +81,8 @@ pub(crate) async fn run(context: Arc<Context>, jobs: Receiver<ReadJob>) {
     }
 }
 
-async fn read(context: &Context, read: Read) -> Result<ReadDone, ReadError> {
-    match read {
+async fn read(context: &Context, read: &Read) -> Result<ReadDone, ReadError> {
+    match *read {
         // These two are read together with others', by `grouped`.
         Read::Rosters(_) | Read::Heads { .. } => Err(ReadError::Failed(Failure::Unavailable)),
         Read::Fetch {
@@ -91,7 +97,7 @@ async fn read(context: &Context, read: Read) -> Result<ReadDone, ReadError> {
             users_after,
             limit,
         } => changes::changes(context, since, conversations_after, users_after, limit).await,
-        Read::User { reader, who } => lists::user(context, reader, &who).await,
+        Read::User { reader, ref who } => lists::user(context, reader, who).await,
         Read::Friends {
             reader,
             after,

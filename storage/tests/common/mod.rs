@@ -8,6 +8,8 @@
     reason = "tests"
 )]
 
+pub(crate) mod server;
+
 use std::sync::Arc;
 
 use parlor_core::id::{Pair, Place, Seq, UserId};
@@ -46,9 +48,13 @@ pub(crate) fn no_sink() -> Sink {
 }
 
 pub(crate) async fn open(folder: &TempDir, options: Options) -> SqlStore {
-    SqlStore::open(&url(folder), options, no_sink())
+    open_url(&url(folder), options).await
+}
+
+pub(crate) async fn open_url(url: &str, options: Options) -> SqlStore {
+    SqlStore::open(url, options, no_sink())
         .await
-        .expect("a fresh folder can be used")
+        .expect("a fresh store can be used")
 }
 
 #[track_caller]
