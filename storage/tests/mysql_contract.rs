@@ -1,7 +1,5 @@
 //! The contract of a store, on MariaDB.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "tests")]
-
 mod common;
 
 use async_std::task::block_on;
