@@ -264,7 +264,7 @@ impl Engine {
                 Alarm::Verify => self.verify(),
                 Alarm::Drain => self.drain_overdue(),
                 Alarm::Heartbeat => self.heartbeat(),
-                Alarm::Left => self.ask_about_all(),
+                Alarm::AskAboutAll => self.ask_about_all(),
                 Alarm::Recheck => self.recheck_presence(),
                 Alarm::Ask(user) => self.ask_about(user),
                 Alarm::Members(token) => self.members_overdue(token),

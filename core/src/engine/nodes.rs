@@ -10,6 +10,10 @@ use crate::id::SubscriptionToken;
 use crate::relay::{Channel, RelayMessage};
 use crate::time::Timestamp;
 
+/// How often everyone is asked about again after a node fell silent, each time after as long as it
+/// had been silent.
+const LOOKS: u32 = 4;
+
 /// The nodes that were heard of, this one left out.
 #[derive(Debug, Default)]
 pub(super) struct Nodes {
@@ -60,6 +64,11 @@ impl Engine {
         self.nodes.known.retain(|_, heard| heard.at + silence > now);
         if self.nodes.known.len() < before {
             self.ask_about_all();
+            // A relay may take a while to see that a machine is gone, and counts its node till then.
+            for again in 1..=LOOKS {
+                let wait = self.config.node_silence.saturating_mul(again);
+                self.timers.set(now + wait, Alarm::AskAboutAll);
+            }
         }
     }
 
@@ -100,7 +109,7 @@ impl Engine {
         if origin != self.origin {
             self.nodes.known.remove(&origin);
             self.timers
-                .set(self.now + self.config.offline_after, Alarm::Left);
+                .set(self.now + self.config.offline_after, Alarm::AskAboutAll);
         }
     }
 

@@ -101,6 +101,13 @@ impl Presence {
         self.questions.len()
     }
 
+    /// Returns the users here who are shown another one, ascending.
+    pub(super) fn watchers(&self, user: UserId) -> &[UserId] {
+        self.watched
+            .get(user)
+            .map_or(&[][..], |watched| &watched.watchers)
+    }
+
     /// Tells whether a user was last known to be online on another node.
     pub(super) fn is_online(&self, user: UserId) -> bool {
         self.watched.get(user).is_some_and(|watched| watched.online)
@@ -402,11 +409,7 @@ impl Engine {
     }
 
     fn tell_watchers(&mut self, user: UserId, online: bool) {
-        let watchers = self
-            .presence
-            .watched
-            .get(user)
-            .map_or_else(SmallVec::new, |watched| watched.watchers.clone());
+        let watchers = self.presence.watchers(user).to_vec();
         self.tell_presence(&watchers, user, online);
     }
 

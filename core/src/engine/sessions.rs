@@ -41,8 +41,8 @@ impl Engine {
             self.watch_friends(user, &[], &local.friends);
             self.users.insert(user, local);
             if !self.arrived(user) {
-                let friends = self.friends_told_of(user);
-                self.tell_presence(&friends, user, true);
+                let watchers = self.watchers_here(user);
+                self.tell_presence(&watchers, user, true);
             }
         }
         let conversations: Vec<ConversationState> = roster
@@ -112,13 +112,14 @@ impl Engine {
         if since + self.config.offline_after > self.now {
             return;
         }
-        let friends = self.friends_told_of(user);
+        let watchers = self.watchers_here(user);
+        let friends = self.friends_to_tell(user);
         let Some(local) = self.users.remove(user) else {
             return;
         };
         self.watch_friends(user, &local.friends, &[]);
         if self.departed(user, since) {
-            self.tell_presence(&friends, user, false);
+            self.tell_presence(&watchers, user, false);
         }
         if let Some(token) = local.subscription {
             self.subscriptions.remove(&token);
@@ -202,7 +203,7 @@ impl Engine {
             if let Some(local) = self.users.get_mut(user) {
                 local.subscription = None;
                 if std::mem::take(&mut local.unannounced) {
-                    let friends = self.friends_told_of(user);
+                    let friends = self.friends_to_tell(user);
                     self.have_asked_about(user, &friends);
                 }
             }
@@ -280,8 +281,26 @@ impl Engine {
             .push_back(Effect::Subscribe { token, channels });
     }
 
-    /// Returns the friends of a user here, who are told when the user comes or goes.
-    fn friends_told_of(&self, user: UserId) -> Vec<UserId> {
+    /// Returns those here who are shown whether a user who is here is online: whose own roster has
+    /// the user for a friend. Who learns of the friendship later is shown it then.
+    fn watchers_here(&self, user: UserId) -> Vec<UserId> {
+        let Some(local) = self.users.get(user) else {
+            return Vec::new();
+        };
+        let mut watchers: Vec<UserId> = if self.config.clustered {
+            self.presence.watchers(user).to_vec()
+        } else {
+            let others = local.friends.iter().map(|friend| friend.user);
+            others
+                .filter(|other| self.is_friend(*other, user))
+                .collect()
+        };
+        watchers.retain(|watcher| local.friend(*watcher) != FriendState::Blocked);
+        watchers
+    }
+
+    /// Returns the friends of a user here whose nodes are told when the user comes or goes.
+    fn friends_to_tell(&self, user: UserId) -> Vec<UserId> {
         let friends = self.users.get(user).map_or(&[][..], |local| &local.friends);
         friends
             .iter()

@@ -24,9 +24,9 @@ pub(super) enum Alarm {
     Drain,
     /// This node says that it lives, and looks whether the others did.
     Heartbeat,
-    /// Another node has left a moment ago.
-    Left,
-    /// Everyone who is watched is asked about.
+    /// Everyone who is watched is asked about, since a node left or fell silent a while ago.
+    AskAboutAll,
+    /// The same, as every minute.
     Recheck,
     /// A user who is watched is asked about.
     Ask(UserId),

@@ -27,6 +27,8 @@ fn heartbeats_say_that_a_node_lives() {
 fn who_is_watched_is_asked_about_when_a_node_is_new_or_falls_silent() {
     let settings = Config {
         heartbeat: MOMENT,
+        presence_recheck: Duration::from_secs(3600),
+        idle: Duration::from_secs(3600),
         ..config()
     };
     let (mut world, _) = friends_left(1, settings);
@@ -46,6 +48,11 @@ fn who_is_watched_is_asked_about_when_a_node_is_new_or_falls_silent() {
     world.asks_after(Duration::from_secs(10));
     assert_eq!(world.answer(&[]), [2]);
     assert_eq!(world.node.engine.counts().nodes, 0);
+    // The relay may count a machine that is gone for a while.
+    for _ in 0..4 {
+        world.asks_after(Duration::from_secs(10));
+        assert_eq!(world.answer(&[]), [2]);
+    }
     world.wait(Duration::from_secs(10));
     world.nobody_asked();
 }
