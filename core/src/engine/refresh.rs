@@ -23,7 +23,7 @@ pub(super) struct Refresh {
     /// Users whose roster is to be read.
     pub(super) rosters: BTreeSet<UserId>,
     rosters_under_way: bool,
-    heads: BTreeSet<ConversationId>,
+    pub(super) heads: BTreeSet<ConversationId>,
     versions: BTreeSet<UserId>,
     heads_under_way: bool,
     /// Conversations whose newest number is to be compared with the highest cursor.

@@ -214,15 +214,20 @@ impl Engine {
         let Some(session) = slot.session.as_mut() else {
             return;
         };
+        let mut unwatched = Vec::new();
         for state in &roster.conversations {
             if outlived(&ended, state) {
                 continue;
             }
             let floor = state.joined.previous();
             match session.cursors.get_mut(state.conversation) {
-                None => session
-                    .cursors
-                    .insert(cursor_at(state, floor, Phase::Joining)),
+                None => {
+                    let cursor = cursor_at(state, floor, Phase::Joining);
+                    session.cursors.insert(cursor);
+                    if let ConversationRef::User(_) = state.conversation {
+                        unwatched.push(state.id);
+                    }
+                }
                 Some(cursor) => {
                     cursor.head = cursor.head.max(state.last);
                     if cursor.at < floor {
@@ -246,6 +251,9 @@ impl Engine {
                 cursor.head = cursor.head.max(cursor.at.next());
             }
         }
+        // What was committed since the roster was read found no cursor. A group's heads are read
+        // again when its channel is confirmed; a direct conversation has no channel of its own.
+        self.refresh.heads.extend(unwatched);
         self.catch_up(connection);
     }
 

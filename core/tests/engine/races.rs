@@ -278,3 +278,33 @@ fn a_roster_read_before_a_removal_does_not_bring_the_group_back() {
     world.ok(circle[0], send(group(id.0), "without b"));
     assert_eq!(world.messages(circle[1]), []);
 }
+
+#[test]
+fn a_message_between_new_friends_overtakes_their_rosters_and_is_not_lost() {
+    let mut world = World::new();
+    for text in ["a", "b"] {
+        world.register(text);
+    }
+    let (a, _) = world.login("a");
+    let (b, _) = world.login("b");
+    world.ok(b, befriend("a"));
+    world.node.hold_store();
+    let accept = Request::Friend {
+        action: FriendAction::Accept,
+        user: UserId(2),
+    };
+    world.node.request(a, 1000, accept).unwrap();
+    let accepted = world.carry_out();
+    world.say(accepted);
+    // Both rosters are read before the message is committed, and known after it.
+    let rosters = world.carry_out();
+    world.node.request(a, 1001, send(user(2), "hello")).unwrap();
+    let sent = world.carry_out();
+    world.say(sent);
+    world.say(rosters);
+    world.node.release_store().unwrap();
+    for (connection, with) in [(a, 2), (b, 1)] {
+        let messages = world.messages(connection);
+        assert_eq!(messages, [(user(with), 1, "hello".into())]);
+    }
+}
