@@ -68,9 +68,7 @@ fn check_changed(token: &Token, text: &Secret, changes: &[u8], ours: &Secret) {
         refused(&[signed.as_slice(), changes].concat(), "longer");
         let kept = signed.len().saturating_sub(changes.len());
         let replaced = [signed.get(..kept).unwrap_or_default(), changes].concat();
-        if replaced != signed {
-            refused(&replaced, "another end");
-        }
+        check_text(&URL_SAFE_NO_PAD.encode(replaced), ours);
     }
     // The signature of another token, for which the same holds as for any other number.
     let later = Token {

@@ -1,6 +1,8 @@
 //! What a client session promises, checked at every effect and whenever it rests.
 #![expect(clippy::panic, reason = "a broken promise is reported by a panic")]
 
+use std::collections::BTreeSet;
+
 use super::program::{Program, Source, Wire};
 use super::server;
 use crate::client::{Effect, Outcome, Status, Ticket};
@@ -99,7 +101,7 @@ impl Program {
         match (&request, outcome) {
             (Request::Login { .. } | Request::Resume { .. }, Outcome::Done(reply)) => {
                 if let Reply::Session(reply) = reply
-                    && self.session.user() == Some(reply.user)
+                    && self.begins == Some(ticket)
                 {
                     self.begun(&reply);
                 }
@@ -117,10 +119,15 @@ impl Program {
         if self.user.replace(reply.user) != Some(reply.user) {
             self.seen.clear();
         }
+        let mut named = BTreeSet::new();
         for item in &reply.conversations {
             // Below what was handed out: the server says that its store was set back.
             if let Some(seen) = self.seen.get_mut(&item.conversation) {
                 *seen = (*seen).min(item.last);
+            }
+            // Which of two contradicting items counts is the session's affair.
+            if !named.insert(item.conversation) {
+                self.skipped.insert(item.conversation);
             }
         }
     }

@@ -34,6 +34,8 @@ pub(super) struct Program {
     /// The program's requests without outcome.
     pub(super) open: BTreeMap<Ticket, Request>,
     last_ticket: u64,
+    /// The newest request that may begin a session: one that was asked without a session.
+    pub(super) begins: Option<Ticket>,
     /// The sends without outcome, in order, and which of them are under way.
     pub(super) sends: BTreeMap<ConversationRef, Vec<(Ticket, bool)>>,
     pub(super) user: Option<UserId>,
@@ -89,6 +91,7 @@ impl Program {
             last_request: RequestId(0),
             open: BTreeMap::new(),
             last_ticket: 0,
+            begins: None,
             sends: BTreeMap::new(),
             user: None,
             seen: BTreeMap::new(),
@@ -257,6 +260,9 @@ impl Program {
         let ticket = Ticket(self.last_ticket);
         if let Request::Send { to, .. } = &request {
             self.sends.entry(*to).or_default().push((ticket, false));
+        }
+        if !self.session.is_online() {
+            self.begins = Some(ticket);
         }
         self.open.insert(ticket, request.clone());
         self.give(Input::Request { ticket, request }, Source::Other);
