@@ -261,11 +261,13 @@ impl Program {
         if let Request::Send { to, .. } = &request {
             self.sends.entry(*to).or_default().push((ticket, false));
         }
-        if !self.session.is_online() {
+        self.open.insert(ticket, request.clone());
+        let begins = matches!(request, Request::Login { .. } | Request::Resume { .. })
+            && !self.session.is_online();
+        self.give(Input::Request { ticket, request }, Source::Other);
+        if begins && self.open.contains_key(&ticket) {
             self.begins = Some(ticket);
         }
-        self.open.insert(ticket, request.clone());
-        self.give(Input::Request { ticket, request }, Source::Other);
     }
 
     fn made(&mut self, made: bool) {
