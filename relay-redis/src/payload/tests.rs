@@ -337,7 +337,8 @@ fn other() -> impl Strategy<Value = RelayMessage> {
             }
         }),
         user().prop_map(|user| RelayMessage::AskAbout { user }),
-        (origin(), any::<u64>()).prop_map(|(origin, line)| RelayMessage::Heartbeat { origin, line }),
+        (origin(), any::<u64>())
+            .prop_map(|(origin, line)| RelayMessage::Heartbeat { origin, line }),
         origin().prop_map(|origin| RelayMessage::Leaving { origin }),
         (user(), id(), id(), origin()).prop_map(|(user, session, at, origin)| {
             RelayMessage::Resumed {
