@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use parlor_core::engine::{Config, Input};
+use parlor_core::engine::{Config, Effect, Engine, Input};
 use parlor_core::relay::{Channel, RelayMessage};
+use parlor_core::time::Timestamp;
 
-use super::{DEBOUNCE, MOMENT, friend_elsewhere, friends_left};
+use super::{DEBOUNCE, MOMENT, clustered, friend_elsewhere, friends_left};
 use crate::config;
 
 #[test]
@@ -205,4 +206,31 @@ fn who_came_while_the_relay_was_away_is_told_of_by_the_new_line() {
     world.node.published.clear();
     world.node.input(Input::RelayUp).unwrap();
     assert_eq!(world.told_to_ask_about(2), [] as [u64; 0]);
+}
+
+#[test]
+fn a_node_listens_to_the_others_until_it_has_drained() {
+    let mut engine = Engine::new(clustered(), Timestamp(1));
+    let first = engine.poll_effect();
+    let Some(Effect::Subscribe { channels, .. }) = first else {
+        panic!("{first:?}")
+    };
+    assert_eq!(channels, [Channel::Nodes]);
+    let channels = vec![Channel::Nodes];
+    engine.handle(Input::Drain, Timestamp(1)).unwrap();
+    let effects: Vec<Effect> = std::iter::from_fn(|| engine.poll_effect()).collect();
+    assert!(effects.contains(&Effect::Unsubscribe { channels }));
+    assert_eq!(effects.last(), Some(&Effect::Drained));
+}
+
+#[test]
+fn who_came_back_here_is_not_declared_offline_with_the_relay() {
+    let (mut world, a) = friend_elsewhere();
+    let (b, _) = world.login("b");
+    world.node.disconnect(b).unwrap();
+    world.wait(DEBOUNCE);
+    assert_eq!(world.asked().1, [[2]]);
+    world.login("b");
+    world.node.input(Input::RelayLost).unwrap();
+    assert_eq!(world.presences(a), []);
 }
