@@ -229,11 +229,6 @@ impl World<'_> {
             return;
         };
         let op = request.op();
-        let counts = match &outcome {
-            Outcome::Done(_) => &mut self.report.done,
-            _ => &mut self.report.refused,
-        };
-        *counts.entry(op).or_default() += 1;
         self.say(|_| match &outcome {
             Outcome::Done(reply) => format!("{name} is answered {op}: {reply:?}"),
             other => format!("{name} is told of {op}: {other:?}"),
@@ -281,12 +276,11 @@ impl World<'_> {
                     .find(|number| password(*number) == *new)
                     .unwrap_or(0);
             }
-            (Request::Send { to, key, text, .. }, Reply::Appended { seq, .. }) => {
+            _ => {
                 if let Some(user) = user {
-                    self.check_acknowledged(user, *to, *seq, key, text);
+                    self.check_acknowledged(user, request, reply);
                 }
             }
-            _ => {}
         }
     }
 

@@ -17,6 +17,12 @@ pub enum Fault {
     RelayReorder,
     /// A subscription is made, or confirmed, late.
     ConfirmLate,
+    /// The relay does not say who is online.
+    PresenceLost,
+    /// The relay says late who is online.
+    PresenceLate,
+    /// The relay counts a node's subscriptions for a while after its connection is gone.
+    PresenceStale,
     /// One node loses the relay.
     RelayLost,
     /// Every node loses the relay.
@@ -45,6 +51,8 @@ pub enum Fault {
     Break,
     /// A connection breaks and one side, or neither, notices.
     HalfOpen,
+    /// A connection breaks within a frame.
+    TornFrame,
     /// A node loses all that it had in memory.
     Crash,
     /// A node stops in good order.
@@ -59,12 +67,15 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 28] = [
         Self::RelayDrop,
         Self::RelayRepeat,
         Self::RelayDelay,
         Self::RelayReorder,
         Self::ConfirmLate,
+        Self::PresenceLost,
+        Self::PresenceLate,
+        Self::PresenceStale,
         Self::RelayLost,
         Self::RelayLostByAll,
         Self::RelayHang,
@@ -79,6 +90,7 @@ impl Fault {
         Self::StoreStall,
         Self::Break,
         Self::HalfOpen,
+        Self::TornFrame,
         Self::Crash,
         Self::Drain,
         Self::ClockJump,
@@ -109,6 +121,8 @@ impl Fault {
             Self::RelayRepeat | Self::RelayDelay | Self::RelayReorder | Self::ConfirmLate => {
                 random.between(5, 200)
             }
+            Self::PresenceLost | Self::PresenceLate => random.between(50, 500),
+            Self::PresenceStale | Self::TornFrame => random.between(200, 1000),
             Self::StoreLate | Self::AnswerLate | Self::CommitOutOfOrder => random.between(5, 150),
             _ => random.between(2, 40),
         }
@@ -144,12 +158,17 @@ impl Faults {
 
     /// Tells whether a fault happens to one message or request, and counts it.
     pub(super) fn hits(&mut self, fault: Fault, random: &mut Random) -> bool {
-        let rate = self.rates.get(&fault).copied().unwrap_or(0);
-        let hit = !self.stopped && rate > 0 && random.chance(rate);
+        let hit = self.rolls(fault, random);
         if hit {
             self.count(fault);
         }
         hit
+    }
+
+    /// Tells whether a fault is to happen; who asks counts it when it does.
+    pub(super) fn rolls(&self, fault: Fault, random: &mut Random) -> bool {
+        let rate = self.rates.get(&fault).copied().unwrap_or(0);
+        !self.stopped && rate > 0 && random.chance(rate)
     }
 
     pub(super) fn count(&mut self, fault: Fault) {

@@ -1,15 +1,15 @@
 //! What was promised to whom, and whether it is kept: looked at with every step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::World;
-use super::queue::{Life, LinkId};
+use super::queue::LinkId;
 use crate::id::{ConversationRef, GroupId, Place, RequestId, Seq, UserId};
-use crate::log::Body;
+use crate::log::{Body, Entry, Role};
 use crate::name::Key;
 use crate::protocol::reply::SessionReply;
 use crate::protocol::request::Start;
-use crate::protocol::{Event, Message, Reply, Request, RequestError};
+use crate::protocol::{Event, Reply, Request, RequestError};
 use crate::sim::promises;
 use crate::store::{Done, StoreResponse, StoreResult};
 
@@ -22,6 +22,10 @@ pub(super) struct Ledger {
     keys: BTreeMap<(UserId, Key), (Place, Seq)>,
     /// When each user became a member of a group and ceased to be one, ascending.
     memberships: BTreeMap<(GroupId, UserId), Vec<(Seq, bool)>>,
+    /// Who may not write in a group.
+    muted: BTreeSet<(GroupId, UserId)>,
+    /// How far each user has acknowledged each log as arrived and as read.
+    acknowledged: BTreeMap<(Place, UserId), (Seq, Seq)>,
     /// How many accounts were made.
     accounts: usize,
     /// Whether all are to leave.
@@ -46,19 +50,77 @@ impl Ledger {
 
     /// Tells whether a user may see an entry of a group: those from the entry that made the user a
     /// member to the one that ended that.
-    fn may_see(&self, group: GroupId, user: UserId, seq: Seq) -> bool {
+    pub(super) fn may_see(&self, group: GroupId, user: UserId, seq: Seq) -> bool {
         let changes = self.memberships.get(&(group, user));
         let last = changes.and_then(|changes| changes.iter().rev().find(|(at, _)| *at <= seq));
         last.is_some_and(|(at, member)| *member || *at == seq)
     }
 
-    fn was_member(&self, group: GroupId, user: UserId) -> bool {
+    /// Tells whether a user ever was a member of a group.
+    pub(super) fn was_member(&self, group: GroupId, user: UserId) -> bool {
         self.memberships.contains_key(&(group, user))
+    }
+
+    /// Tells whether a user is a member of a group.
+    fn is_member(&self, group: GroupId, user: UserId) -> bool {
+        let changes = self.memberships.get(&(group, user));
+        changes.is_some_and(|changes| changes.last().is_some_and(|(_, member)| *member))
+    }
+
+    /// A user acknowledges; what lies above a log's end counts once it is there.
+    pub(super) fn acknowledged(
+        &mut self,
+        user: UserId,
+        conversation: ConversationRef,
+        delivered: Option<Seq>,
+        read: Option<Seq>,
+    ) {
+        let Some(place) = conversation.place(user) else {
+            return;
+        };
+        let read = read.unwrap_or_default();
+        let delivered = delivered.unwrap_or_default().max(read);
+        let most = self.acknowledged.entry((place, user)).or_default();
+        *most = (most.0.max(delivered), most.1.max(read));
+    }
+
+    /// Returns the most that a user can have got and read of a conversation: what was acknowledged,
+    /// or what came before the user joined.
+    pub(super) fn acknowledged_by(&self, user: UserId, place: Place) -> (Seq, Seq) {
+        let most = self.acknowledged.get(&(place, user)).copied();
+        let (delivered, read) = most.unwrap_or_default();
+        let joined = match place {
+            Place::Group(group) => self.memberships.get(&(group, user)).and_then(|changes| {
+                let mut latest = changes.iter().rev();
+                latest.find(|(_, member)| *member).map(|(seq, _)| *seq)
+            }),
+            Place::Direct(_) => None,
+        };
+        let before = joined.map_or(Seq(0), Seq::previous);
+        (delivered.max(before), read.max(before))
+    }
+
+    /// How many accounts were made.
+    pub(super) const fn accounts(&self) -> usize {
+        self.accounts
+    }
+
+    /// How many logs have begun.
+    pub(super) fn logs(&self) -> usize {
+        self.lengths.len()
     }
 
     fn note_membership(&mut self, group: GroupId, body: &Body, seq: Seq) {
         match body {
+            Body::Role { user, role } => {
+                if *role == Role::Muted {
+                    self.muted.insert((group, *user));
+                } else {
+                    self.muted.remove(&(group, *user));
+                }
+            }
             Body::Joined { user } => {
+                self.muted.remove(&(group, *user));
                 let changes = self.memberships.entry((group, *user)).or_default();
                 changes.push((seq, true));
             }
@@ -82,11 +144,14 @@ impl Ledger {
 impl World<'_> {
     /// The store has carried a request out: logs have no hole, keys make one entry.
     pub(super) fn committed(&mut self, result: &StoreResult) {
-        let Ok(StoreResponse::Applied(applied)) = result else {
-            return;
+        let applied = match result {
+            Ok(StoreResponse::Applied(applied)) => applied,
+            Ok(StoreResponse::Session { changed, .. }) => return self.note_versions(changed),
+            _ => return,
         };
         self.ledger.accounts += usize::from(matches!(applied.done, Done::Registered(_)));
         for entry in &applied.entries {
+            self.check_author(entry);
             let length = self.ledger.lengths.entry(entry.place).or_default();
             *length += 1;
             let expected = Seq(*length);
@@ -106,22 +171,71 @@ impl World<'_> {
                 self.ledger.note_membership(group, &entry.body, entry.seq);
             }
         }
+        self.note_versions(&applied.changed);
+    }
+
+    fn note_versions(&mut self, changed: &[(UserId, u64)]) {
+        for (user, version) in changed {
+            let roster = self.store.roster(*user, self.now);
+            self.chronicle.note(*user, *version, roster.as_ref());
+        }
+    }
+
+    /// Who writes has the right to, at that moment.
+    fn check_author(&mut self, entry: &Entry) {
+        let (Body::Text(_) | Body::Edit { .. }) = entry.body else {
+            return;
+        };
+        let from = entry.from;
+        let allowed = match entry.place {
+            Place::Group(group) => {
+                self.ledger.is_member(group, from) && !self.ledger.muted.contains(&(group, from))
+            }
+            Place::Direct(pair) => pair.other(from).is_some_and(|other| {
+                let present = |of: UserId| self.chronicle.since(of, u64::MAX).last();
+                present(from).is_some_and(|ties| ties.is_friend(other))
+                    && present(other).is_some_and(|ties| ties.is_friend(from))
+            }),
+        };
+        if !allowed {
+            self.fail(format!("user {from} may not write {entry:?}"));
+        }
     }
 
     /// What is acknowledged is in the store.
-    pub(super) fn check_acknowledged(
-        &mut self,
-        user: UserId,
-        to: ConversationRef,
-        seq: Seq,
-        key: &Key,
-        text: &str,
-    ) {
-        let place = to.place(user);
-        let entry = place.and_then(|place| self.store.entry(place, seq));
-        if !promises::is_acknowledged(entry.as_deref(), key, text) {
+    pub(super) fn check_acknowledged(&mut self, user: UserId, request: &Request, reply: &Reply) {
+        let entry = |conversation: &ConversationRef, seq: &Seq| {
+            let place = conversation.place(user)?;
+            self.store.entry(place, *seq)
+        };
+        let stored = match (request, reply) {
+            (Request::Send { to, key, text, .. }, Reply::Appended { seq, .. }) => {
+                promises::is_acknowledged(entry(to, seq).as_deref(), key, text)
+            }
+            (
+                Request::Edit {
+                    conversation,
+                    seq: of,
+                    ..
+                }
+                | Request::Recall {
+                    conversation,
+                    seq: of,
+                },
+                Reply::Appended { seq, .. },
+            ) => entry(conversation, seq).is_some_and(|entry| match entry.body {
+                Body::Edit { target, .. } | Body::Recall { target } => target == *of,
+                // It was so already.
+                _ => seq == of,
+            }),
+            (Request::GroupCreate { .. }, Reply::GroupCreated { group }) => {
+                self.ledger.was_member(*group, user)
+            }
+            _ => return,
+        };
+        if !stored {
             self.fail(format!(
-                "user {user} was told that {key:?} is {seq} of {to:?}; the store has {entry:?}"
+                "user {user} was told {reply:?} of {request:?}, which is not in the store"
             ));
         }
     }
@@ -136,17 +250,26 @@ impl World<'_> {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
+        let (node, user) = (link.life.node, link.user);
         let Some((asked, request)) = link.asked.pop_front() else {
             self.fail(format!("an answer without its request: {result:?}"));
             return;
         };
-        if Some(asked) != request_id {
+        if asked != request_id {
             self.fail(format!(
                 "{request_id:?} is answered before {asked:?}, {request:?}"
             ));
             return;
         }
-        let (user, Ok(reply)) = (link.user, result) else {
+        let Some(request) = request else {
+            return;
+        };
+        let counts = match result {
+            Ok(_) => &mut self.report.done,
+            Err(_) => &mut self.report.refused,
+        };
+        *counts.entry(request.op()).or_default() += 1;
+        let Ok(reply) = result else {
             return;
         };
         match (&request, reply, user) {
@@ -157,18 +280,21 @@ impl World<'_> {
             ) => {
                 link.user = Some(reply.user);
                 link.seen = first_positions(reply, start);
+                link.ended.clear();
+                self.check_session(id, reply);
             }
             (Request::Logout | Request::DeleteAccount { .. }, ..) => {
                 link.user = None;
                 link.seen.clear();
             }
-            (Request::Send { to, key, text, .. }, Reply::Appended { seq, .. }, Some(user)) => {
-                self.check_acknowledged(user, *to, *seq, key, text);
-            }
             (Request::History { .. }, Reply::History { messages, .. }, Some(user)) => {
                 for message in messages {
-                    self.check_may_see(user, message);
+                    self.check_may_see(node, user, message);
                 }
+            }
+            (request, reply, Some(user)) => {
+                self.check_acknowledged(user, request, reply);
+                self.check_shown_online(id, user, reply);
             }
             _ => {}
         }
@@ -179,7 +305,7 @@ impl World<'_> {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let user = link.user;
+        let (node, user) = (link.life.node, link.user);
         if let Event::Notice { .. } = event {
             return;
         }
@@ -190,10 +316,18 @@ impl World<'_> {
         if let Event::Message(message) = event {
             let with = message.conversation;
             let seen = link.seen.get(&with).copied();
-            if promises::ends(&message.body, user) {
+            let ends = promises::ends(&message.body, user);
+            if ends {
                 link.seen.remove(&with);
             } else {
                 link.seen.insert(with, message.seq);
+            }
+            if let ConversationRef::Group(group) = with {
+                if ends {
+                    link.ended.insert(group);
+                } else {
+                    link.ended.remove(&group);
+                }
             }
             let name = link.device;
             if !promises::follows(seen, user, message) {
@@ -202,119 +336,11 @@ impl World<'_> {
                     "the session of user {user} on {name} was sent {seen:?} and gets {message:?}"
                 ));
             }
-            self.check_may_see(user, message);
-        } else if !self.concerns(user, event) {
+            self.check_may_see(node, user, message);
+        } else if self.may_see_event(id, user, event) {
+            self.check_receipt(user, event);
+        } else {
             self.fail(format!("user {user} may not see {event:?}"));
-        }
-    }
-
-    /// A message is in the store, and its reader may see it.
-    fn check_may_see(&mut self, user: UserId, message: &Message) {
-        let Some(place) = message.conversation.place(user) else {
-            self.fail(format!("user {user} gets {message:?}"));
-            return;
-        };
-        let entry = self.store.entry(place, message.seq);
-        if !entry
-            .as_deref()
-            .is_some_and(|entry| promises::is_stored(message, entry))
-        {
-            self.fail(format!(
-                "user {user} gets {message:?}; the store has {entry:?}"
-            ));
-        }
-        if let Place::Group(group) = place
-            && !self.ledger.may_see(group, user, message.seq)
-        {
-            self.fail(format!("user {user} may not see {message:?}"));
-        }
-    }
-
-    /// Tells whether an event that is no message may be sent to a user. Rights that ended a moment
-    /// ago are not held against a node that has not heard of it yet.
-    fn concerns(&self, user: UserId, event: &Event) -> bool {
-        let meets = |conversation: ConversationRef| match conversation {
-            // Friendship makes the conversation, and that stays.
-            ConversationRef::User(_) => conversation
-                .place(user)
-                .is_some_and(|place| self.store.has(place)),
-            ConversationRef::Group(group) => self.ledger.was_member(group, user),
-        };
-        match event {
-            Event::Receipt {
-                conversation,
-                user: who,
-                ..
-            } => {
-                let between = *who == user || *conversation == ConversationRef::User(*who);
-                between && meets(*conversation)
-            }
-            Event::Typing {
-                conversation,
-                user: who,
-            } => *who != user && meets(*conversation),
-            Event::Presence { user: who, .. } => meets(ConversationRef::User(*who)),
-            Event::Group {
-                group,
-                state: crate::protocol::GroupState::Requested { .. },
-                ..
-            } => self.ledger.was_member(*group, user),
-            _ => true,
-        }
-    }
-
-    /// The tables of a node keep the limits of its configuration.
-    pub(super) fn check_counts(&mut self, life: Life) {
-        let node = self.nodes.get(life.node);
-        let Some(node) = node.filter(|node| node.epoch == life.epoch) else {
-            return;
-        };
-        let Some(engine) = &node.engine else { return };
-        let (counts, config) = (engine.counts(), &self.plan.config);
-        let closing = node
-            .open
-            .values()
-            .filter(|id| self.links.get(id).is_some_and(|link| link.closing))
-            .count();
-        // Of its own, a node has a read of rosters, of heads, to verify and of changes, and a
-        // write of cursors under way.
-        let own = config.fetches + 5;
-        let bounds = [
-            (
-                "connections",
-                counts.connections,
-                config.connections + closing,
-            ),
-            ("users", counts.users, self.ledger.accounts),
-            ("groups", counts.groups, self.ledger.lengths.len()),
-            (
-                "store requests",
-                counts.store_requests,
-                config.store_requests + own,
-            ),
-            ("fetches", counts.fetches, self.ledger.lengths.len()),
-            ("marks", counts.marks, 2 * config.marks),
-            ("subscriptions", counts.subscriptions, counts.users),
-            ("watched", counts.watched, self.ledger.accounts),
-            (
-                "questions",
-                counts.questions,
-                config.presence_questions + config.presence_lists,
-            ),
-            ("nodes", counts.nodes, config.nodes),
-        ];
-        let broken = bounds.into_iter().find(|(_, count, bound)| count > bound);
-        let known = counts.connections == node.open.len();
-        if let Some((what, count, bound)) = broken {
-            self.fail(format!(
-                "node {}: {count} {what}, at most {bound}",
-                life.node
-            ));
-        } else if !known {
-            self.fail(format!(
-                "node {}: {counts:?} and other connections",
-                life.node
-            ));
         }
     }
 }

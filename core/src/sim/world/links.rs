@@ -1,6 +1,6 @@
 //! Connections between devices and nodes: frames on their way, credit, breaks.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::World;
@@ -8,9 +8,9 @@ use super::faults::Fault;
 use super::queue::{Down, Life, LinkId, Step, Up};
 use crate::client;
 use crate::engine;
-use crate::id::{ConnectionId, ConversationRef, RequestId, Seq, UserId};
+use crate::id::{ConnectionId, ConversationRef, GroupId, RequestId, Seq, UserId};
 use crate::protocol::client::encode_request;
-use crate::protocol::{Request, decode, encode};
+use crate::protocol::{Request, RequestError, decode, encode};
 use crate::time::Timestamp;
 
 /// A connection, with what is known of it on both sides.
@@ -32,20 +32,40 @@ pub(super) struct Link {
     pub(super) hung_up: bool,
     /// Whether it is broken: nothing gets through.
     pub(super) cut: bool,
+    /// Whether it broke within a frame: what got through of that arrives before the end.
+    pub(super) torn: bool,
     /// Whether the device reads nothing for now.
     pub(super) stalled: bool,
+    /// Whether the node has been told that nothing follows.
+    pub(super) input_ended: bool,
     /// Whether the node reads nothing for now.
     pub(super) paused: bool,
     inbox: VecDeque<Up>,
     outbox: VecDeque<Down>,
     up_at: Timestamp,
     down_at: Timestamp,
-    /// Requests that the node has not answered, in order.
-    pub(super) asked: VecDeque<(RequestId, Request)>,
+    /// Requests that the node has not answered, in order; without what could not be read.
+    pub(super) asked: VecDeque<(Option<RequestId>, Option<Request>)>,
+    /// Weight that the node has sent and that was not written yet.
+    pub(super) unwritten: u32,
+    /// When the node was last heard of a write, or began one, by its clock.
+    pub(super) accepted_at: Timestamp,
+    /// When the node last heard something, by its clock.
+    pub(super) heard_at: Timestamp,
     /// Whose session is on it.
     pub(super) user: Option<UserId>,
     /// How far the session has been sent each conversation.
     pub(super) seen: BTreeMap<ConversationRef, Seq>,
+    /// The groups whose end, for its user, the session has been sent.
+    pub(super) ended: BTreeSet<GroupId>,
+}
+
+impl Link {
+    /// How many replies of the node's were not written yet.
+    pub(super) fn replies_unwritten(&self) -> usize {
+        let reply = |down: &&Down| matches!(down, Down::Reply(..));
+        self.outbox.iter().filter(reply).count()
+    }
 }
 
 impl World<'_> {
@@ -69,15 +89,21 @@ impl World<'_> {
             at_device: true,
             hung_up: false,
             cut: false,
+            torn: false,
             stalled: false,
+            input_ended: false,
             paused: false,
             inbox: VecDeque::new(),
             outbox: VecDeque::new(),
             up_at: self.now,
             down_at: self.now,
             asked: VecDeque::new(),
+            unwritten: 0,
+            accepted_at: self.now,
+            heard_at: self.now,
             user: None,
             seen: BTreeMap::new(),
+            ended: BTreeSet::new(),
         };
         self.links.insert(id, link);
         if let Some(device) = self.devices.get_mut(device) {
@@ -104,6 +130,7 @@ impl World<'_> {
         node.last_connection += 1;
         let connection = ConnectionId(node.last_connection);
         node.open.insert(connection, id);
+        link.heard_at = now + node.ahead;
         link.connection = Some(connection);
         link.at_node = true;
         link.down_at = now;
@@ -121,48 +148,72 @@ impl World<'_> {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
+        link.inbox.push_back(up);
         link.up_at = link.up_at.max(self.now + delay);
-        self.queue.push(link.up_at, Step::Up(id, up));
+        self.queue.push(link.up_at, Step::Up(id));
     }
 
-    /// Something arrives at the node.
-    pub(super) fn up(&mut self, id: LinkId, up: Up) {
+    /// The next thing arrives at the node, unless that does not read.
+    pub(super) fn up(&mut self, id: LinkId) {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        if link.cut || !link.at_node || link.closing {
-            return;
-        }
-        if link.paused {
-            link.inbox.push_back(up);
+        if link.cut || !link.at_node || link.closing || link.paused {
             return;
         }
         let (life, Some(connection)) = (link.life, link.connection) else {
             return;
         };
-        match up {
-            Up::Request(request_id, request) => {
-                link.asked.push_back((request_id, (*request).clone()));
+        match link.inbox.pop_front() {
+            None => {}
+            Some(Up::Request(request_id, request)) => {
                 let request = if self.plan.json {
                     self.through_json(request_id, &request)
                 } else {
                     *request
                 };
-                let input = engine::Input::Request {
-                    connection,
-                    id: Some(request_id),
-                    request: Ok(request),
-                };
-                self.feed(life, input);
+                self.request_arrives(id, Some(request_id), Ok(request));
             }
-            Up::End => {
+            Some(Up::End) => {
                 let at = self.now + self.random.millis(0, 2000);
                 self.queue.push(at, Step::NodeLoses(id));
                 if self.random.chance(500) {
+                    link.input_ended = true;
                     self.feed(life, engine::Input::EndOfInput { connection });
                 }
             }
         }
+    }
+
+    /// A node reads a request, or what is none.
+    fn request_arrives(
+        &mut self,
+        id: LinkId,
+        request_id: Option<RequestId>,
+        request: Result<Request, RequestError>,
+    ) {
+        let Some(link) = self.links.get(&id) else {
+            return;
+        };
+        let (life, Some(connection), user) = (link.life, link.connection, link.user) else {
+            return;
+        };
+        let heard_at = self.clock(life.node);
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        link.asked.push_back((request_id, request.as_ref().ok().cloned()));
+        link.heard_at = heard_at;
+        if let (Ok(Request::Ack { conversation, delivered, read }), Some(user)) = (&request, user) {
+            self.ledger.acknowledged(user, *conversation, *delivered, *read);
+        }
+        let input = engine::Input::Request {
+            connection,
+            id: request_id,
+            request,
+        };
+        self.feed(life, input);
+        self.check_pipeline(id);
     }
 
     /// The node reads again what it left lying.
@@ -170,10 +221,12 @@ impl World<'_> {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
+        let node = self.nodes.get(link.life.node).map(|node| node.ahead);
+        // Who could not speak was not silent.
+        link.heard_at = self.now + node.unwrap_or_default();
         link.paused = false;
-        let waiting = std::mem::take(&mut link.inbox);
-        for up in waiting {
-            self.queue.push(self.now, Step::Up(id, up));
+        for _ in 0..link.inbox.len() {
+            self.queue.push(self.now, Step::Up(id));
         }
     }
 
@@ -199,12 +252,16 @@ impl World<'_> {
         let Some(down) = link.outbox.pop_front() else {
             return;
         };
-        let (device, life) = (link.device, link.life);
+        let (device, life, now) = (link.device, link.life, self.now);
+        let ahead = self.nodes.get(life.node).map(|node| node.ahead);
+        let ahead = ahead.unwrap_or_default();
         let written = match &down {
             Down::Reply(_, _, weight) | Down::Event(_, weight) => Some(*weight),
             Down::Established | Down::Closed => None,
         };
         if let (Some(weight), true, Some(connection)) = (written, link.at_node, link.connection) {
+            link.unwritten = link.unwritten.saturating_sub(weight);
+            link.accepted_at = now + ahead;
             self.feed(life, engine::Input::Written { connection, weight });
         }
         match down {
@@ -214,26 +271,17 @@ impl World<'_> {
                 }
                 self.feed_device(device, client::Input::Connected);
             }
-            Down::Reply(request, result, _) => {
-                let input = if self.plan.json {
-                    let mut frame = Vec::new();
-                    encode::reply(request, &result, &mut frame);
-                    client::Input::Frame(frame)
-                } else {
-                    let (id, result) = (request, *result);
-                    client::Input::Reply { id, result }
-                };
-                self.feed_device(device, input);
+            down @ (Down::Reply(..) | Down::Event(..)) if self.plan.json => {
+                let frame = down_frame(&down).unwrap_or_default();
+                self.feed_device(device, client::Input::Frame(frame));
+            }
+            Down::Reply(id, result, _) => {
+                let result = *result;
+                self.feed_device(device, client::Input::Reply { id, result });
             }
             Down::Event(event, _) => {
-                let input = if self.plan.json {
-                    let mut frame = Vec::new();
-                    encode::event(&event, &mut frame);
-                    client::Input::Frame(frame)
-                } else {
-                    client::Input::Event(Arc::unwrap_or_clone(event))
-                };
-                self.feed_device(device, input);
+                let event = Arc::unwrap_or_clone(event);
+                self.feed_device(device, client::Input::Event(event));
             }
             Down::Closed => self.device_loses(id),
         }
@@ -258,6 +306,7 @@ impl World<'_> {
             return;
         };
         link.cut = true;
+        link.torn = self.plan.json && self.faults.rolls(Fault::TornFrame, &mut self.random);
         let (device, node) = (self.random.millis(0, 300), self.random.millis(0, 3000));
         // Who waits for a connection to be made gives up in the end.
         if device_learns || link.connecting {
@@ -279,6 +328,7 @@ impl World<'_> {
     }
 
     pub(super) fn device_loses(&mut self, id: LinkId) {
+        self.torn_down(id);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -299,6 +349,7 @@ impl World<'_> {
     }
 
     pub(super) fn node_loses(&mut self, id: LinkId) {
+        self.torn_up(id);
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
@@ -314,6 +365,47 @@ impl World<'_> {
             node.open.remove(&connection);
             self.feed(life, engine::Input::Disconnected { connection });
         }
+    }
+
+    /// What a connection that broke within a frame still brought the device.
+    fn torn_down(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        if !link.torn || !link.at_device || link.connecting || link.hung_up || link.stalled {
+            return;
+        }
+        let device = link.device;
+        if let Some(mut frame) = link.outbox.front().and_then(down_frame) {
+            self.tear(&mut frame);
+            self.feed_device(device, client::Input::Frame(frame));
+        }
+    }
+
+    /// What a connection that broke within a frame still brought the node.
+    fn torn_up(&mut self, id: LinkId) {
+        let Some(link) = self.links.get_mut(&id) else {
+            return;
+        };
+        if !link.torn || !link.at_node || link.closing || link.paused {
+            return;
+        }
+        if let Some(Up::Request(request_id, request)) = link.inbox.front() {
+            let mut frame = Vec::new();
+            encode_request(*request_id, request, &mut frame);
+            self.tear(&mut frame);
+            match decode::request(&frame) {
+                Err(error) => self.request_arrives(id, error.id, Err(error.error)),
+                Ok(request) => self.fail(format!("half a frame is a request: {request:?}")),
+            }
+        }
+    }
+
+    fn tear(&mut self, frame: &mut Vec<u8>) {
+        self.faults.count(Fault::TornFrame);
+        let most = (frame.len() as u64).saturating_sub(1);
+        let kept = self.random.between(1, most.max(1));
+        frame.truncate(usize::try_from(kept).unwrap_or(1));
     }
 
     fn forget_if_gone(&mut self, id: LinkId) {
@@ -362,4 +454,15 @@ impl World<'_> {
             }
         }
     }
+}
+
+/// What a node writes; `None` for what is no frame.
+fn down_frame(down: &Down) -> Option<Vec<u8>> {
+    let mut frame = Vec::new();
+    match down {
+        Down::Reply(id, result, _) => encode::reply(*id, result, &mut frame),
+        Down::Event(event, _) => encode::event(event, &mut frame),
+        Down::Established | Down::Closed => return None,
+    }
+    Some(frame)
 }

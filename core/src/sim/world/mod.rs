@@ -22,17 +22,21 @@
 //! Presence is asked and answered, and what clients are told of it is not looked at.
 
 mod acts;
+mod chronicle;
 mod devices;
 mod faults;
 mod finish;
 mod ledger;
+mod limits;
 mod links;
 mod nodes;
 mod plan;
+mod presence;
 mod queue;
 mod random;
 mod relay;
 mod requests;
+mod rights;
 mod store;
 mod strikes;
 
@@ -41,15 +45,17 @@ use std::time::Duration;
 
 pub use faults::Fault;
 
+use self::chronicle::Chronicle;
 use self::devices::{Device, Person};
 use self::faults::Faults;
 use self::ledger::Ledger;
 use self::links::Link;
 use self::nodes::Node;
 use self::plan::Plan;
+use self::presence::Stale;
 use self::queue::{LinkId, Queue, Step};
 use self::random::Random;
-use crate::engine::{Input, Repairs};
+use crate::engine::Repairs;
 use crate::sim::MemoryStore;
 use crate::time::Timestamp;
 
@@ -115,7 +121,10 @@ struct World<'a> {
     store: MemoryStore,
     store_stalled_until: Timestamp,
     relay_hangs_until: Timestamp,
+    /// Subscriptions that outlive their connection.
+    stale: Vec<Stale>,
     ledger: Ledger,
+    chronicle: Chronicle,
     report: Report,
     story: Option<Story<'a>>,
 }
@@ -145,7 +154,9 @@ impl<'a> World<'a> {
             store: MemoryStore::new(plan.limits),
             store_stalled_until: now,
             relay_hangs_until: now,
+            stale: Vec::new(),
             ledger: Ledger::default(),
+            chronicle: Chronicle::default(),
             report,
             story,
             plan,
@@ -195,6 +206,7 @@ impl<'a> World<'a> {
             }
         }
         self.strike_later();
+        self.watch();
     }
 
     /// Carries out the steps up to a moment, unless a promise is broken before.
@@ -216,8 +228,9 @@ impl<'a> World<'a> {
             Step::WakeDevice(device) => self.wake_device(device),
             Step::Act(device) => self.act(device),
             Step::Strike => self.strike(),
+            Step::Watch => self.watch(),
             Step::Arrive(link) => self.arrive(link),
-            Step::Up(link, up) => self.up(link, up),
+            Step::Up(link) => self.up(link),
             Step::Down(link) => self.down(link),
             Step::DeviceLoses(link) => self.device_loses(link),
             Step::NodeLoses(link) => self.node_loses(link),
@@ -255,12 +268,12 @@ impl<'a> World<'a> {
                 line,
                 token,
                 users,
-            } => self.relay_asked(life, line, token, users),
+            } => self.presence_asked(life, line, token, &users),
             Step::Presence {
                 life,
                 token,
                 online,
-            } => self.feed(life, Input::Presence { token, online }),
+            } => self.presence_told(life, token, online),
             Step::RelayLost(life) => self.relay_lost(life),
             Step::RelayReturns { life, line } => self.relay_returns(life, line),
             Step::RelayUp { life, line } => self.relay_up(life, line),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::World;
 use super::queue::{Down, Life, LinkId, Step};
 use crate::engine::{Effect, Engine, Input, Repairs};
-use crate::id::ConnectionId;
+use crate::id::{ConnectionId, Place, Seq, StoreToken, UserId};
 use crate::relay::Channel;
 use crate::time::Timestamp;
 
@@ -23,6 +23,14 @@ pub(super) struct Node {
     pub(super) last_connection: u64,
     pub(super) open: BTreeMap<ConnectionId, LinkId>,
     pub(super) draining: bool,
+    /// Since when it has had no connection, by its clock.
+    pub(super) alone_since: Option<Timestamp>,
+    /// Reads for those who lag that are under way.
+    pub(super) fetching: BTreeSet<StoreToken>,
+    /// The newest roster of each user that it was told of.
+    pub(super) told: BTreeMap<UserId, u64>,
+    /// The messages that it knows to have been recalled.
+    pub(super) recalled: BTreeSet<(Place, Seq)>,
     wake_at: Option<Timestamp>,
     /// What its earlier lives repaired.
     repaired: Repairs,
@@ -54,6 +62,10 @@ impl Node {
             last_connection: 0,
             open: BTreeMap::new(),
             draining: false,
+            alone_since: None,
+            fetching: BTreeSet::new(),
+            told: BTreeMap::new(),
+            recalled: BTreeSet::new(),
             wake_at: None,
             repaired: Repairs::default(),
             relay: Line::default(),
@@ -79,7 +91,9 @@ impl World<'_> {
     /// Starts a node that is down, with nothing in memory.
     pub(super) fn start_node(&mut self, index: usize) {
         let now = self.now;
-        let connected = !self.random.chance(100) || self.faults.stopped;
+        let connected = !self.random.chance(100)
+            || self.faults.stopped
+            || !self.plan.config.clustered;
         let seed = self.random.next();
         let Some(node) = self.nodes.get_mut(index) else {
             return;
@@ -92,6 +106,10 @@ impl World<'_> {
         node.engine = Some(Engine::new(config, now + node.ahead));
         node.last_connection = 0;
         node.draining = false;
+        node.alone_since = Some(now + node.ahead);
+        node.fetching.clear();
+        node.told.clear();
+        node.recalled.clear();
         node.wake_at = None;
         let line = node.relay.number;
         node.relay = Line {
@@ -126,7 +144,8 @@ impl World<'_> {
         node.epoch += 1;
         node.open.clear();
         node.relay.up = false;
-        node.relay.subscribed.clear();
+        let subscribed = std::mem::take(&mut node.relay.subscribed);
+        self.leave_subscriptions(subscribed);
         self.queue.push(self.now + down_for, Step::Restart(index));
         let links: Vec<LinkId> = self
             .links
@@ -142,6 +161,12 @@ impl World<'_> {
             let told = self.random.chance(900);
             self.cut(id, told, false);
         }
+    }
+
+    /// What a node's clock shows.
+    pub(super) fn clock(&self, node: usize) -> Timestamp {
+        let ahead = self.nodes.get(node).map(|node| node.ahead);
+        self.now + ahead.unwrap_or_default()
     }
 
     pub(super) fn wake_node(&mut self, life: Life) {
@@ -181,6 +206,20 @@ impl World<'_> {
         }
         self.check_counts(life);
         self.attend(life);
+        self.note_alone(life);
+    }
+
+    /// Notes since when a node has had no connection.
+    fn note_alone(&mut self, life: Life) {
+        let time = self.clock(life.node);
+        let Some(node) = self.nodes.get_mut(life.node) else {
+            return;
+        };
+        if !node.open.is_empty() {
+            node.alone_since = None;
+        } else if node.alone_since.is_none() {
+            node.alone_since = Some(time);
+        }
     }
 
     fn next_effect(&mut self, life: Life) -> Option<Effect> {
@@ -218,6 +257,7 @@ impl World<'_> {
             } => {
                 if let Some(link) = self.link_to_write(life, connection) {
                     self.say_sent(life, link, &format_args!("{result:?}"));
+                    self.charge(link, weight);
                     self.check_reply(link, id, &result);
                     self.send_down(link, Down::Reply(id, Box::new(result), weight));
                 }
@@ -231,6 +271,8 @@ impl World<'_> {
                 for connection in connections {
                     if let Some(link) = self.link_to_write(life, connection) {
                         self.say_sent(life, link, &format_args!("{event:?}"));
+                        self.check_credit(link, &event);
+                        self.charge(link, weight);
                         self.check_event(link, &event);
                         self.send_down(link, Down::Event(event.clone(), weight));
                     }

@@ -31,10 +31,12 @@ pub(super) enum Step {
     Act(usize),
     /// Something goes wrong.
     Strike,
+    /// It is looked whether something is overdue.
+    Watch,
     /// A connection arrives at its node.
     Arrive(LinkId),
-    /// Something arrives at the node.
-    Up(LinkId, Up),
+    /// The next thing arrives at the node.
+    Up(LinkId),
     /// The next thing arrives at the device.
     Down(LinkId),
     /// The device learns that the connection is gone.
@@ -82,14 +84,14 @@ pub(super) enum Step {
         line: u64,
         token: SubscriptionToken,
     },
-    /// The relay gets a node's question who is online.
+    /// The relay is asked who is online.
     AskPresence {
         life: Life,
         line: u64,
         token: StoreToken,
         users: Vec<UserId>,
     },
-    /// A node gets the answer.
+    /// A node learns who is online, or that the relay cannot tell.
     Presence {
         life: Life,
         token: StoreToken,

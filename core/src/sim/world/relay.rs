@@ -5,7 +5,7 @@ use super::faults::Fault;
 use super::nodes::Line;
 use super::queue::{Life, Step};
 use crate::engine::Input;
-use crate::id::{StoreToken, SubscriptionToken, UserId};
+use crate::id::SubscriptionToken;
 use crate::relay::{Channel, RelayMessage};
 
 impl World<'_> {
@@ -93,6 +93,9 @@ impl World<'_> {
 
     pub(super) fn relayed(&mut self, life: Life, line: u64, message: RelayMessage) {
         if self.same_line(life, line).is_some() {
+            if let RelayMessage::Entry(entry) = &message {
+                self.note_recall(life, entry);
+            }
             self.feed(life, Input::Relayed { message });
         }
     }
@@ -178,64 +181,18 @@ impl World<'_> {
         }
     }
 
-    pub(super) fn ask_presence(&mut self, life: Life, token: StoreToken, users: Vec<UserId>) {
-        let delay = self.random.millis(0, 2);
-        let now = self.now;
-        let Some(line) = self.line(life) else { return };
-        line.command_at = line.command_at.max(now + delay);
-        let (at, line) = (line.command_at, line.number);
-        self.queue.push(
-            at,
-            Step::AskPresence {
-                life,
-                line,
-                token,
-                users,
-            },
-        );
-    }
-
-    /// The relay counts who is subscribed to the channels of users, or says nothing.
-    pub(super) fn relay_asked(
-        &mut self,
-        life: Life,
-        line: u64,
-        token: StoreToken,
-        mut users: Vec<UserId>,
-    ) {
-        let hangs = self.relay_hangs_until > self.now;
-        let answers = !hangs && self.same_line(life, line).is_some();
-        let online = answers.then(|| {
-            let listens = |user: &UserId| {
-                let channel = Channel::User(*user);
-                let mut lines = self.nodes.iter().map(|node| &node.relay);
-                lines.any(|line| line.up && line.subscribed.contains(&channel))
-            };
-            users.retain(listens);
-            users
-        });
-        let delay = self.random.millis(0, if answers { 2 } else { 2000 });
-        self.queue.push(
-            self.now + delay,
-            Step::Presence {
-                life,
-                token,
-                online,
-            },
-        );
-    }
-
-    /// Breaks a node's connection to the relay; it comes back after a while.
-    pub(super) fn lose_relay(&mut self, node: usize) {
+    /// Breaks a node's connection to the relay, if it has one; it comes back after a while.
+    pub(super) fn lose_relay(&mut self, node: usize) -> bool {
+        let clustered = self.plan.config.clustered;
         let Some(found) = self.nodes.get_mut(node) else {
-            return;
+            return false;
         };
-        if !found.relay.up || found.engine.is_none() {
-            return;
+        if !found.relay.up || found.engine.is_none() || !clustered {
+            return false;
         }
         found.relay.up = false;
         found.relay.number += 1;
-        found.relay.subscribed.clear();
+        let subscribed = std::mem::take(&mut found.relay.subscribed);
         let line = found.relay.number;
         let life = Life {
             node,
@@ -246,6 +203,8 @@ impl World<'_> {
         self.say(|_| format!("relay   node {node} loses it"));
         self.queue.push(noticed, Step::RelayLost(life));
         self.queue.push(back, Step::RelayReturns { life, line });
+        self.leave_subscriptions(subscribed);
+        true
     }
 
     /// A node learns that the relay is away, unless it is back already.

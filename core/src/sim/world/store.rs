@@ -12,6 +12,7 @@ use crate::store::{StoreError, StoreRequest, StoreResponse, StoreResult};
 impl World<'_> {
     /// A node asks the store.
     pub(super) fn submit(&mut self, life: Life, token: StoreToken, request: StoreRequest) {
+        self.check_submitted(life, token, &request);
         let mut delay = self.random.millis(0, 4);
         if self.faults.hits(Fault::StoreLate, &mut self.random) {
             delay = self.random.millis(10, 3000);
@@ -136,6 +137,7 @@ impl World<'_> {
     }
 
     pub(super) fn answered(&mut self, life: Life, token: StoreToken, result: StoreResult) {
+        self.note_told(life, token, &result);
         self.feed(life, Input::Stored { token, result });
     }
 }

@@ -29,8 +29,15 @@ impl World<'_> {
         let node = self.random.index(self.nodes.len());
         match fault {
             Fault::ClientStops => return self.stall_some_link(),
-            Fault::RelayLost => self.lose_relay(node),
-            Fault::RelayLostByAll => (0..self.nodes.len()).for_each(|node| self.lose_relay(node)),
+            Fault::RelayLost if !self.lose_relay(node) => return,
+            Fault::RelayLost => {}
+            Fault::RelayLostByAll => {
+                let nodes = 0..self.nodes.len();
+                let lost = nodes.filter(|node| self.lose_relay(*node)).count();
+                if lost < self.nodes.len() {
+                    return;
+                }
+            }
             Fault::RelayHang => {
                 self.relay_hangs_until = self.now + self.random.millis(500, 8000);
                 self.say(|_| "relay   hangs".to_owned());
@@ -61,11 +68,15 @@ impl World<'_> {
                 self.cut(link, device, node);
             }
             Fault::Crash => {
+                if self.nodes.get(node).is_none_or(|node| node.engine.is_none()) {
+                    return;
+                }
                 self.say(|_| format!("node {node} crashes"));
                 let down_for = self.random.millis(10, 8000);
                 self.stop_node(node, down_for);
             }
-            Fault::Drain => self.drain_node(node),
+            Fault::Drain if !self.drain_node(node) => return,
+            Fault::Drain => {}
             Fault::ClockJump => {
                 let jump = self.random.millis(100, 100_000);
                 if let Some(node) = self.nodes.get_mut(node) {
@@ -74,18 +85,20 @@ impl World<'_> {
                 self.say(|_| format!("node {node}'s clock jumps by {jump:?}"));
                 self.wake_early(node);
             }
+            Fault::LoginsAtOnce if self.plan.devices_each < 2 => return,
             Fault::LoginsAtOnce => self.logins_at_once(),
             _ => return,
         }
         self.faults.count(fault);
     }
 
-    fn drain_node(&mut self, index: usize) {
+    /// Stops a node in good order, unless it is down or stops already.
+    fn drain_node(&mut self, index: usize) -> bool {
         let Some(node) = self.nodes.get_mut(index) else {
-            return;
+            return false;
         };
         if !node.takes() {
-            return;
+            return false;
         }
         node.draining = true;
         let life = Life {
@@ -96,6 +109,7 @@ impl World<'_> {
         let at = self.now + Duration::from_secs(30);
         self.queue.push(at, Step::Kill(life));
         self.feed(life, Input::Drain);
+        true
     }
 
     /// A clock that jumped makes alarms due at once.
