@@ -9,7 +9,7 @@ use crate::id::{ConnectionId, Place, SessionId, StoreToken, UserId};
 use crate::log::FriendState;
 use crate::protocol::event::GroupState;
 use crate::protocol::reply::Keep;
-use crate::protocol::{ErrorCode, Event, Message, NoticeCode, Reply, RequestError};
+use crate::protocol::{ErrorCode, Event, NoticeCode, Reply, RequestError};
 use crate::relay::{Channel, RelayMessage};
 use crate::store::command::Requested;
 use crate::store::{
@@ -284,7 +284,10 @@ impl Engine {
         let reader = self.session_user(connection);
         Some(match done {
             ReadDone::User { user, name, state } => {
-                let shown = state == FriendState::Friends || reader == Some(user);
+                let shown = reader.is_some_and(|reader| {
+                    reader == user
+                        || (state == FriendState::Friends && self.is_friend(reader, user))
+                });
                 Reply::User {
                     user,
                     name,
@@ -294,7 +297,8 @@ impl Engine {
             }
             ReadDone::Friends(mut list) => {
                 for item in &mut list.items {
-                    let shown = item.state == FriendState::Friends;
+                    let shown = item.state == FriendState::Friends
+                        && reader.is_some_and(|reader| self.is_friend(reader, item.user));
                     item.online = shown.then(|| self.is_online(item.user));
                 }
                 Reply::Friends(list)
@@ -306,7 +310,7 @@ impl Engine {
             ReadDone::History { entries, more } => {
                 let messages = entries
                     .iter()
-                    .filter_map(|entry| Message::of(entry, reader?))
+                    .filter_map(|entry| self.message_of(entry, reader?))
                     .collect();
                 Reply::History {
                     messages,

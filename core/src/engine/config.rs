@@ -37,6 +37,8 @@ pub struct Config {
     pub fetches: usize,
     /// Users or conversations in one grouped read.
     pub batch: usize,
+    /// Recalls that are remembered, so that what was read before one does not show the text after it.
+    pub recalls: usize,
     /// How long raised cursors wait before they are written.
     pub mark_interval: Duration,
     /// Raised cursors that are written together: when so many wait, they are written at once. As
@@ -147,6 +149,7 @@ impl Config {
             fetch_bytes: 128 * 1024,
             fetches: 256,
             batch: 500,
+            recalls: 1000,
             mark_interval: Duration::from_millis(500),
             marks: 10_000,
             offline_after: Duration::from_secs(2),

@@ -122,6 +122,8 @@ impl Engine {
                 return;
             }
             if let Some((request_id, result)) = connection.pipeline.pop() {
+                // Who waited for us was not silent.
+                connection.heard_at = self.now;
                 self.reply(id, request_id, result);
             } else if let Some((serial, request)) = connection.pipeline.start_next() {
                 if let Some(result) = self.start(id, serial, request) {

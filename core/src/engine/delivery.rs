@@ -9,8 +9,8 @@ use crate::engine::session::Phase;
 use crate::engine::{Engine, weight};
 use crate::id::{ConnectionId, ConversationRef, GroupId, Place, UserId};
 use crate::log::{Body, Entry};
+use crate::protocol::Event;
 use crate::protocol::event::GroupState;
-use crate::protocol::{Event, Message};
 
 type Targets = SmallVec<[ConnectionId; 2]>;
 
@@ -18,6 +18,7 @@ impl Engine {
     /// Offers a committed entry to every session here that reads its conversation: who is right
     /// before it gets it, who is behind fetches, who is past it has had it.
     pub(super) fn deliver(&mut self, entry: &Arc<Entry>) {
+        self.note_recall(entry);
         match entry.place {
             Place::Direct(pair) => {
                 for user in [pair.low(), pair.high()] {
@@ -48,7 +49,7 @@ impl Engine {
 
     /// Offers an entry to some connections whose users see it as `reader` does.
     fn deliver_to(&mut self, entry: &Arc<Entry>, reader: UserId, connections: &[ConnectionId]) {
-        let Some(message) = Message::of(entry, reader) else {
+        let Some(message) = self.message_of(entry, reader) else {
             return;
         };
         let with = message.conversation;

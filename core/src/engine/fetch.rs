@@ -12,8 +12,8 @@ use crate::engine::session::Phase;
 use crate::engine::{Engine, weight};
 use crate::id::{ConnectionId, ConversationId, ConversationRef, Place, Seq, UserId};
 use crate::log::Entry;
+use crate::protocol::Event;
 use crate::protocol::event::GroupState;
-use crate::protocol::{Event, Message};
 use crate::store::{Page, Read, ReadDone, StoreRequest, StoreResponse, StoreResult};
 
 /// The conversations that someone lags in.
@@ -176,8 +176,9 @@ impl Engine {
             Place::Direct(pair) => SmallVec::from_slice(&[pair.low(), pair.high()]),
             Place::Group(_) => SmallVec::from_slice(&[entry.from]),
         };
+        self.note_recall(entry);
         for reader in readers {
-            let Some(message) = Message::of(entry, reader) else {
+            let Some(message) = self.message_of(entry, reader) else {
                 continue;
             };
             let with = message.conversation;

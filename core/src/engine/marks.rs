@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::engine::Engine;
 use crate::engine::pending::Pending;
+use crate::engine::session::Cursor;
 use crate::engine::timers::Alarm;
 use crate::id::{ConnectionId, ConversationId, ConversationRef, Pair, Seq, StoreToken, UserId};
 use crate::protocol::{ErrorCode, Event, Reply, RequestError};
@@ -36,6 +37,10 @@ impl Marks {
         self.waiting.len() + self.writing.as_ref().map_or(0, BTreeMap::len)
     }
 
+    pub(super) fn written(&self) -> usize {
+        self.recent.len() + self.older.len()
+    }
+
     fn raise(positions: &mut Positions, key: (ConversationId, UserId), to: (Seq, Seq)) {
         let position = positions.entry(key).or_default();
         *position = (position.0.max(to.0), position.1.max(to.1));
@@ -52,7 +57,10 @@ impl Marks {
 
     /// Forgets what was written before every login under way, `last` being the newest token.
     fn forget_written(&mut self, last: StoreToken) {
-        if self.logins.first().is_none_or(|first| *first > self.fence) {
+        if self.logins.is_empty() {
+            self.recent.clear();
+            self.older.clear();
+        } else if self.logins.first().is_some_and(|first| *first > self.fence) {
             self.older = std::mem::take(&mut self.recent);
             self.fence = last;
         }
@@ -100,8 +108,7 @@ impl Engine {
         if (delivered, read) == before {
             return Ok(Reply::Done);
         }
-        let known = self.marks.waiting.contains_key(&(id, user));
-        if !known && self.marks.len() >= self.config.marks.saturating_mul(2) {
+        if !self.has_room_to_mark((id, user)) {
             // The store takes none: clients keep theirs and repeat.
             return Err(self.busy());
         }
@@ -120,9 +127,12 @@ impl Engine {
             read,
             origin,
         };
+        self.raise_cursors(user, with, (delivered, read));
         self.tell_own_receipt(user, with, (delivered, read), Some(connection));
         self.publish(Channel::User(user), message(user));
-        if let Some(other) = pair.and_then(|pair| pair.other(user)) {
+        if let Some(other) = pair.and_then(|pair| pair.other(user))
+            && self.is_friend(user, other)
+        {
             self.tell_receipt(user, other, (delivered, read));
             self.publish(Channel::User(other), message(other));
         }
@@ -130,8 +140,62 @@ impl Engine {
         Ok(Reply::Done)
     }
 
-    /// Tells a user's own sessions, but the one where it happened, how far the user has got.
-    pub(super) fn tell_own_receipt(
+    /// Another node tells how far a user has got. This one writes it as well: the other may crash
+    /// before it has, and the sessions here do not acknowledge again what is known already.
+    pub(super) fn own_receipt_heard(
+        &mut self,
+        user: UserId,
+        with: ConversationRef,
+        id: ConversationId,
+        (delivered, read): (Seq, Seq),
+    ) {
+        let news = self.connections_of(user).iter().any(|connection| {
+            self.cursor(*connection, with)
+                .is_some_and(|cursor| cursor.delivered < delivered || cursor.read < read)
+        });
+        if news && self.has_room_to_mark((id, user)) {
+            Marks::raise(&mut self.marks.waiting, (id, user), (delivered, read));
+            self.raise_cursors(user, with, (delivered, read));
+            self.flush_soon();
+        }
+        self.tell_own_receipt(user, with, (delivered, read), None);
+    }
+
+    /// Raises what a user's own sessions count as acknowledged.
+    fn raise_cursors(
+        &mut self,
+        user: UserId,
+        with: ConversationRef,
+        (delivered, read): (Seq, Seq),
+    ) {
+        for connection in self.connections_of(user) {
+            let slot = self.connections.get_mut(connection);
+            let session = slot.and_then(|slot| slot.session.as_mut());
+            if let Some(cursor) = session.and_then(|session| session.cursors.get_mut(with)) {
+                cursor.delivered = cursor.delivered.max(delivered);
+                cursor.read = cursor.read.max(read);
+            }
+        }
+    }
+
+    /// Tells whether one more position may wait to be written.
+    fn has_room_to_mark(&self, key: (ConversationId, UserId)) -> bool {
+        self.marks.waiting.contains_key(&key)
+            || self.marks.len() < self.config.marks.saturating_mul(2)
+    }
+
+    pub(super) fn cursor(
+        &self,
+        connection: ConnectionId,
+        with: ConversationRef,
+    ) -> Option<&Cursor> {
+        let session = self.connections.get(connection)?.session.as_ref()?;
+        session.cursors.get(with)
+    }
+
+    /// Tells a user's own sessions that read a conversation, but the one where it happened, how far
+    /// the user has got.
+    fn tell_own_receipt(
         &mut self,
         user: UserId,
         with: ConversationRef,
@@ -139,15 +203,9 @@ impl Engine {
         except: Option<ConnectionId>,
     ) {
         let mut own = self.connections_of(user);
-        for connection in &own {
-            let slot = self.connections.get_mut(*connection);
-            let session = slot.and_then(|slot| slot.session.as_mut());
-            if let Some(cursor) = session.and_then(|session| session.cursors.get_mut(with)) {
-                cursor.delivered = cursor.delivered.max(delivered);
-                cursor.read = cursor.read.max(read);
-            }
-        }
-        own.retain(|connection| Some(*connection) != except);
+        own.retain(|connection| {
+            Some(*connection) != except && self.cursor(*connection, with).is_some()
+        });
         let event = Event::Receipt {
             conversation: with,
             user,
@@ -165,7 +223,7 @@ impl Engine {
         other: UserId,
         (delivered, read): (Seq, Seq),
     ) {
-        if !self.is_friend(other, user) {
+        if !self.may_notice(other, user) {
             return;
         }
         let event = Event::Receipt {

@@ -28,6 +28,7 @@ mod pending;
 mod pipeline;
 mod presence;
 mod rate;
+mod recalls;
 mod refresh;
 mod relayed;
 pub mod repairs;
@@ -56,6 +57,7 @@ use crate::engine::marks::Marks;
 use crate::engine::nodes::Nodes;
 use crate::engine::pending::Pending;
 use crate::engine::presence::Presence;
+use crate::engine::recalls::Recalls;
 use crate::engine::refresh::Refresh;
 use crate::engine::stopping::Stopping;
 use crate::engine::table::Table;
@@ -94,6 +96,7 @@ pub struct Engine {
     subscriptions: BTreeMap<SubscriptionToken, UserId>,
     last_subscription: u64,
     fetches: Fetches,
+    recalls: Recalls,
     refresh: Refresh,
     presence: Presence,
     nodes: Nodes,
@@ -121,6 +124,12 @@ pub struct Counts {
     pub fetches: usize,
     /// Raised cursors that are not written yet.
     pub marks: usize,
+    /// Raised cursors that were written while a login was under way, whose answer may be older.
+    pub marks_written: usize,
+    /// Recalls that are remembered.
+    pub recalls: usize,
+    /// Users and conversations that wait to be read again.
+    pub refresh: usize,
     /// Subscriptions that are not confirmed yet.
     pub subscriptions: usize,
     /// Friends of users here, whose presence elsewhere is followed.
@@ -149,6 +158,7 @@ impl Engine {
             subscriptions: BTreeMap::new(),
             last_subscription: 0,
             fetches: Fetches::default(),
+            recalls: Recalls::default(),
             refresh: Refresh::default(),
             presence: Presence::default(),
             nodes: Nodes::default(),
@@ -224,6 +234,9 @@ impl Engine {
             store_requests: self.pending.len(),
             fetches: self.fetches.len(),
             marks: self.marks.len(),
+            marks_written: self.marks.written(),
+            recalls: self.recalls.len(),
+            refresh: self.refresh.len(),
             subscriptions: self.subscriptions.len(),
             watched: self.presence.watched(),
             questions: self.presence.questions(),

@@ -47,6 +47,12 @@ pub(super) struct Refresh {
     began: Timestamp,
 }
 
+impl Refresh {
+    pub(super) fn len(&self) -> usize {
+        self.rosters.len() + self.heads.len() + self.versions.len() + self.verify.len()
+    }
+}
+
 impl Engine {
     /// Starts the reads that are due, one of each kind at a time: what comes due meanwhile shares
     /// the next.

@@ -26,7 +26,7 @@ impl Engine {
                 };
                 match with {
                     Some(with) if to == user => {
-                        self.tell_own_receipt(user, with, (delivered, read), None);
+                        self.own_receipt_heard(user, with, conversation, (delivered, read));
                     }
                     Some(ConversationRef::User(other)) if to == other => {
                         self.tell_receipt(user, other, (delivered, read));
@@ -102,7 +102,7 @@ impl Engine {
             Place::Direct(pair) => {
                 let other = pair
                     .other(user)
-                    .filter(|other| self.is_friend(*other, user));
+                    .filter(|other| self.may_notice(*other, user));
                 (
                     other.map_or_else(Vec::new, |other| self.connections_of(other)),
                     user_ref(user),
@@ -113,12 +113,15 @@ impl Engine {
                     .groups
                     .get(group)
                     .map_or(&[][..], |local| &local.members);
+                let conversation = ConversationRef::Group(group);
                 let connections = members
                     .iter()
                     .filter(|member| **member != user)
                     .flat_map(|member| self.connections_of(*member))
+                    // Who was sent the end of the membership hears no more.
+                    .filter(|connection| self.cursor(*connection, conversation).is_some())
                     .collect();
-                (connections, ConversationRef::Group(group))
+                (connections, conversation)
             }
         };
         self.push_hint(&connections, Event::Typing { conversation, user });

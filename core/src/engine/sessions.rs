@@ -137,6 +137,9 @@ impl Engine {
         }
         self.effects.push_back(Effect::Unsubscribe { channels });
         self.have_asked_about(user, &friends);
+        if self.users.is_empty() {
+            self.recalls.clear();
+        }
     }
 
     /// Ends every session of a user on this node.
@@ -226,6 +229,13 @@ impl Engine {
         self.users
             .get(user)
             .is_some_and(|local| local.friend(other) == FriendState::Friends)
+    }
+
+    /// Tells whether a user who is here may be shown what another one does: they are friends, as
+    /// far as this node knows of either side.
+    pub(super) fn may_notice(&self, user: UserId, other: UserId) -> bool {
+        let here = self.users.contains(other);
+        self.is_friend(user, other) && (!here || self.is_friend(other, user))
     }
 
     /// Tells whether more is known of a user than a roster says.

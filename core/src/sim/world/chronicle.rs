@@ -105,7 +105,8 @@ impl Ties {
     fn are_told_by(&self, reply: &SessionReply) -> bool {
         let in_state = |state| {
             let all = self.friends.iter();
-            all.filter(move |(_, is)| **is == state).map(|(user, _)| *user)
+            all.filter(move |(_, is)| **is == state)
+                .map(|(user, _)| *user)
         };
         let groups_talked_in = reply.conversations.iter().filter_map(|item| {
             let ConversationRef::Group(group) = item.conversation else {
@@ -115,11 +116,16 @@ impl Ties {
         });
         in_state(FriendState::Friends).eq(reply.friends.iter().map(|item| item.user))
             && in_state(FriendState::RequestedBy).eq(reply.requests.iter().map(|item| item.user))
-            && self.groups.iter().map(|(group, role)| (*group, *role)).eq(reply
+            && self
                 .groups
                 .iter()
-                .map(|item| (item.group, item.role)))
+                .map(|(group, role)| (*group, *role))
+                .eq(reply.groups.iter().map(|item| (item.group, item.role)))
             && self.groups.keys().copied().eq(groups_talked_in)
-            && self.invites.iter().copied().eq(reply.invites.iter().map(|item| item.group))
+            && self
+                .invites
+                .iter()
+                .copied()
+                .eq(reply.invites.iter().map(|item| item.group))
     }
 }

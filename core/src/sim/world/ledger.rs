@@ -61,6 +61,12 @@ impl Ledger {
         self.memberships.contains_key(&(group, user))
     }
 
+    /// Tells whether a user became a member of a group again after an entry.
+    pub(super) fn joined_after(&self, group: GroupId, user: UserId, seq: Seq) -> bool {
+        let changes = self.memberships.get(&(group, user));
+        changes.is_some_and(|changes| changes.iter().any(|(at, member)| *member && *at > seq))
+    }
+
     /// Tells whether a user is a member of a group.
     fn is_member(&self, group: GroupId, user: UserId) -> bool {
         let changes = self.memberships.get(&(group, user));
@@ -251,6 +257,9 @@ impl World<'_> {
             return;
         };
         let (node, user) = (link.life.node, link.user);
+        // Who waited was not silent.
+        let ahead = self.nodes.get(node).map(|node| node.ahead);
+        link.heard_at = self.now + ahead.unwrap_or_default();
         let Some((asked, request)) = link.asked.pop_front() else {
             self.fail(format!("an answer without its request: {result:?}"));
             return;
@@ -324,7 +333,7 @@ impl World<'_> {
             }
             if let ConversationRef::Group(group) = with {
                 if ends {
-                    link.ended.insert(group);
+                    link.ended.insert(group, message.seq);
                 } else {
                     link.ended.remove(&group);
                 }

@@ -8,6 +8,7 @@ use super::queue::{Life, LinkId, Step};
 use crate::engine::Counts;
 use crate::id::StoreToken;
 use crate::protocol::{Event, NoticeCode};
+use crate::relay::Channel;
 use crate::store::{Read, StoreRequest};
 use crate::time::Timestamp;
 
@@ -52,12 +53,9 @@ impl World<'_> {
                 config.store_requests + own,
             ),
             ("fetches", counts.fetches, self.ledger.logs()),
-            (
-                "fetches under way",
-                node.fetching.len(),
-                config.fetches,
-            ),
+            ("fetches under way", node.fetching.len(), config.fetches),
             ("marks", counts.marks, 2 * config.marks),
+            ("recalls", counts.recalls, config.recalls),
             ("subscriptions", counts.subscriptions, counts.users),
             ("watched", counts.watched, self.ledger.accounts()),
             (
@@ -83,7 +81,12 @@ impl World<'_> {
     }
 
     /// What is asked of the store at once is bounded.
-    pub(super) fn check_submitted(&mut self, life: Life, token: StoreToken, request: &StoreRequest) {
+    pub(super) fn check_submitted(
+        &mut self,
+        life: Life,
+        token: StoreToken,
+        request: &StoreRequest,
+    ) {
         let config = &self.plan.config;
         let (count, most) = match request {
             StoreRequest::Read(Read::Rosters(users)) => (users.len(), config.batch),
@@ -116,7 +119,9 @@ impl World<'_> {
         if waiting > most {
             self.fail(format!("{waiting} requests of {id:?} wait, at most {most}"));
         } else if waiting == most && !link.closing && !link.paused && !link.input_ended {
-            self.fail(format!("{waiting} requests of {id:?} wait and it is read from"));
+            self.fail(format!(
+                "{waiting} requests of {id:?} wait and it is read from"
+            ));
         }
     }
 
@@ -249,7 +254,7 @@ impl World<'_> {
                 engine.counts()
             ));
         }
-        if !node.relay.wanted.is_empty() {
+        if node.relay.wanted.iter().any(|it| *it != Channel::Nodes) {
             return Err(format!(
                 "node {index} has had no connection for {alone_for:?} and listens to {:?}",
                 node.relay.wanted

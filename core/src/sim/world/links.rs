@@ -1,6 +1,6 @@
 //! Connections between devices and nodes: frames on their way, credit, breaks.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use super::World;
@@ -56,11 +56,16 @@ pub(super) struct Link {
     pub(super) user: Option<UserId>,
     /// How far the session has been sent each conversation.
     pub(super) seen: BTreeMap<ConversationRef, Seq>,
-    /// The groups whose end, for its user, the session has been sent.
-    pub(super) ended: BTreeSet<GroupId>,
+    /// The groups whose end, for its user, the session has been sent, and which entries those are.
+    pub(super) ended: BTreeMap<GroupId, Seq>,
 }
 
 impl Link {
+    /// Tells whether a node has a session of a user on it.
+    pub(super) fn has_session(&self, node: usize, user: UserId) -> bool {
+        self.at_node && self.life.node == node && self.user == Some(user)
+    }
+
     /// How many replies of the node's were not written yet.
     pub(super) fn replies_unwritten(&self) -> usize {
         let reply = |down: &&Down| matches!(down, Down::Reply(..));
@@ -103,7 +108,7 @@ impl World<'_> {
             heard_at: self.now,
             user: None,
             seen: BTreeMap::new(),
-            ended: BTreeSet::new(),
+            ended: BTreeMap::new(),
         };
         self.links.insert(id, link);
         if let Some(device) = self.devices.get_mut(device) {
@@ -202,10 +207,20 @@ impl World<'_> {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        link.asked.push_back((request_id, request.as_ref().ok().cloned()));
+        link.asked
+            .push_back((request_id, request.as_ref().ok().cloned()));
         link.heard_at = heard_at;
-        if let (Ok(Request::Ack { conversation, delivered, read }), Some(user)) = (&request, user) {
-            self.ledger.acknowledged(user, *conversation, *delivered, *read);
+        if let (
+            Ok(Request::Ack {
+                conversation,
+                delivered,
+                read,
+            }),
+            Some(user),
+        ) = (&request, user)
+        {
+            self.ledger
+                .acknowledged(user, *conversation, *delivered, *read);
         }
         let input = engine::Input::Request {
             connection,

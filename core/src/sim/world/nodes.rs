@@ -91,9 +91,8 @@ impl World<'_> {
     /// Starts a node that is down, with nothing in memory.
     pub(super) fn start_node(&mut self, index: usize) {
         let now = self.now;
-        let connected = !self.random.chance(100)
-            || self.faults.stopped
-            || !self.plan.config.clustered;
+        let connected =
+            !self.random.chance(100) || self.faults.stopped || !self.plan.config.clustered;
         let seed = self.random.next();
         let Some(node) = self.nodes.get_mut(index) else {
             return;

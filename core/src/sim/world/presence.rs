@@ -7,6 +7,7 @@ use super::faults::Fault;
 use super::queue::{Life, Step};
 use crate::engine::Input;
 use crate::id::{StoreToken, UserId};
+use crate::protocol::MAX_LIMIT;
 use crate::relay::Channel;
 use crate::time::Timestamp;
 
@@ -20,7 +21,9 @@ pub(super) struct Stale {
 impl World<'_> {
     /// A node asks the relay who is online.
     pub(super) fn ask_presence(&mut self, life: Life, token: StoreToken, users: Vec<UserId>) {
-        let most = self.plan.config.presence_batch;
+        // A page of members is one question.
+        let page = usize::try_from(MAX_LIMIT).unwrap_or(usize::MAX);
+        let most = self.plan.config.presence_batch.max(page);
         if users.len() > most {
             let (node, asked) = (life.node, users.len());
             self.fail(format!(

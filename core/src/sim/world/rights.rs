@@ -52,14 +52,18 @@ impl World<'_> {
         told.unwrap_or(0)
     }
 
-    /// Tells whether a node may take two users for friends when it shows one of them the other.
-    fn may_be_friends(&self, node: usize, reader: UserId, shown: UserId) -> bool {
-        let known = |of: UserId, other: UserId| {
-            let since = self.chronicle.since(of, self.told(node, of));
-            since.iter().any(|ties| ties.is_friend(other))
-        };
-        let here = |link: &Link| link.life.node == node && link.user == Some(shown);
-        known(reader, shown) && (!self.links.values().any(here) || known(shown, reader))
+    /// Tells whether a node may take a user for another one's friend.
+    fn may_be_friends(&self, node: usize, user: UserId, other: UserId) -> bool {
+        let since = self.chronicle.since(user, self.told(node, user));
+        since.iter().any(|ties| ties.is_friend(other))
+    }
+
+    /// Tells whether a node may show a user what another one does: of one who is on that node too,
+    /// it has to look at both sides.
+    fn may_notice(&self, node: usize, reader: UserId, shown: UserId) -> bool {
+        let here = |link: &Link| link.has_session(node, shown);
+        self.may_be_friends(node, reader, shown)
+            && (!self.links.values().any(here) || self.may_be_friends(node, shown, reader))
     }
 
     fn may_be_member(&self, node: usize, user: UserId, group: GroupId) -> bool {
@@ -84,20 +88,16 @@ impl World<'_> {
                 conversation,
                 user: who,
                 ..
-            } => {
-                *conversation == ConversationRef::User(*who)
-                    && self.may_be_friends(node, user, *who)
-            }
+            } => *conversation == ConversationRef::User(*who) && self.may_notice(node, user, *who),
             Event::Typing {
                 conversation,
                 user: who,
             } => match conversation {
-                ConversationRef::User(other) => {
-                    other == who && self.may_be_friends(node, user, *who)
-                }
+                ConversationRef::User(other) => other == who && self.may_notice(node, user, *who),
                 ConversationRef::Group(group) => {
                     *who != user
                         && self.reads(link, user, *conversation)
+                        && self.may_be_member(node, user, *group)
                         && self.ledger.was_member(*group, *who)
                 }
             },
@@ -110,9 +110,9 @@ impl World<'_> {
             Event::Group { group, state, .. } => match state {
                 GroupState::Invited => since.iter().any(|ties| ties.is_invited(*group)),
                 GroupState::Member => link.seen.contains_key(&ConversationRef::Group(*group)),
-                GroupState::Removed | GroupState::Disbanded => link.ended.contains(group),
+                GroupState::Removed | GroupState::Disbanded => link.ended.contains_key(group),
                 GroupState::None => {
-                    link.ended.contains(group) || self.chronicle.ever_knocked(user, *group)
+                    link.ended.contains_key(group) || self.chronicle.ever_knocked(user, *group)
                 }
                 GroupState::Requested { user: who } => {
                     since.iter().any(|ties| ties.manages(*group))
@@ -123,7 +123,7 @@ impl World<'_> {
         }
     }
 
-    /// Tells whether a session may be told of what happens in a conversation.
+    /// Tells whether a session reads a conversation, or is to.
     fn reads(&self, link: &Link, user: UserId, conversation: ConversationRef) -> bool {
         match conversation {
             // Friendship makes the conversation, and that stays.
@@ -131,7 +131,10 @@ impl World<'_> {
                 .place(user)
                 .is_some_and(|place| self.store.has(place)),
             ConversationRef::Group(group) => {
-                !link.ended.contains(&group) && self.may_be_member(link.life.node, user, group)
+                // One that leaves a group reads on until the entry that says so.
+                let ended = link.ended.get(&group);
+                self.ledger.was_member(group, user)
+                    && ended.is_none_or(|seq| self.ledger.joined_after(group, user, *seq))
             }
         }
     }
@@ -179,7 +182,7 @@ impl World<'_> {
         let another = self
             .links
             .iter()
-            .any(|(other, link)| *other != id && link.life.node == node && link.user == Some(user));
+            .any(|(other, link)| *other != id && link.has_session(node, user));
         let known = if another { self.told(node, user) } else { 0 };
         let Some(version) = self.chronicle.told_by(reply, known) else {
             self.fail(format!(
@@ -204,7 +207,9 @@ impl World<'_> {
             let length = item.conversation.place(user);
             let length = length.map_or(0, |place| self.ledger.length(place));
             if item.last.0 > length {
-                self.fail(format!("user {user} is told of {item:?}, which ends at {length}"));
+                self.fail(format!(
+                    "user {user} is told of {item:?}, which ends at {length}"
+                ));
             }
         }
     }
@@ -229,7 +234,9 @@ impl World<'_> {
             _ => None,
         };
         if let Some(stranger) = stranger {
-            self.fail(format!("user {user} is shown whether user {stranger} is online"));
+            self.fail(format!(
+                "user {user} is shown whether user {stranger} is online"
+            ));
         }
     }
 
@@ -253,14 +260,16 @@ impl World<'_> {
         {
             self.fail(format!("user {user} may not see {message:?}"));
         }
-        let recalled = self
-            .nodes
-            .get(node)
-            .is_some_and(|node| node.recalled.contains(&(place, message.seq)));
-        if let Body::Text(text) = &message.body
-            && recalled
-            && !text.recalled
-        {
+        let shown = match &message.body {
+            Body::Text(text) => (!text.recalled).then_some(message.seq),
+            Body::Edit { target, text } => text.as_ref().map(|_| *target),
+            _ => None,
+        };
+        let node_knows = |seq| {
+            let node = self.nodes.get(node);
+            node.is_some_and(|node| node.recalled.contains(&(place, seq)))
+        };
+        if shown.is_some_and(node_knows) {
             self.fail(format!(
                 "user {user} gets {message:?}, which node {node} knows to be recalled"
             ));

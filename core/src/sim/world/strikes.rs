@@ -68,7 +68,11 @@ impl World<'_> {
                 self.cut(link, device, node);
             }
             Fault::Crash => {
-                if self.nodes.get(node).is_none_or(|node| node.engine.is_none()) {
+                if self
+                    .nodes
+                    .get(node)
+                    .is_none_or(|node| node.engine.is_none())
+                {
                     return;
                 }
                 self.say(|_| format!("node {node} crashes"));
