@@ -14,6 +14,7 @@ mod friends;
 mod groups;
 mod lag;
 mod presence;
+mod privacy;
 mod races;
 mod relay;
 mod sessions;
