@@ -9,10 +9,14 @@ use crate::protocol::request::{Start, UserRef};
 impl World<'_> {
     /// A device's user does something, and something else later.
     pub(super) fn act(&mut self, index: usize) {
-        let pace = if self.faults.stopped {
-            1000
-        } else {
-            self.plan.pace
+        let errands = self
+            .devices
+            .get(index)
+            .is_some_and(|device| !device.errands.is_empty());
+        let pace = match (self.faults.stopped, errands) {
+            (false, _) => self.plan.pace,
+            (true, true) => 400,
+            (true, false) => 1000,
         };
         let at = self.now + self.random.millis(20, pace);
         self.queue.push(at, Step::Act(index));
@@ -28,6 +32,7 @@ impl World<'_> {
             Status::Offline(_) => self.feed_device(index, Input::Connect),
             Status::Anonymous | Status::LoginNeeded(_) => self.log_in_if_anonymous(index),
             Status::Online if !settling => self.act_online(index),
+            Status::Online => self.do_errand(index),
             _ => {}
         }
     }
@@ -81,6 +86,13 @@ impl World<'_> {
                     self.ask(index, request);
                 }
             }
+        }
+    }
+
+    fn do_errand(&mut self, index: usize) {
+        let device = self.devices.get_mut(index);
+        if let Some(errand) = device.and_then(|device| device.errands.pop_front()) {
+            self.ask(index, errand);
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Devices: the client's own session each, and what its user has been shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use super::World;
 use super::queue::{Step, Up};
 use crate::client::{Config, Effect, Input, Outcome, Session, Status, Ticket};
-use crate::id::{ConversationRef, GroupId, Seq, UserId};
+use crate::id::{ConversationRef, GroupId, RequestId, Seq, SessionId, UserId};
 use crate::log::FriendState;
 use crate::name::Name;
 use crate::protocol::event::GroupState;
@@ -41,13 +41,21 @@ pub(super) struct Device {
     pub(super) asked: BTreeMap<Ticket, Request>,
     pub(super) last_ticket: u64,
     pub(super) view: View,
+    /// What it is to ask for once all works again.
+    pub(super) errands: VecDeque<Request>,
+    /// Acknowledgements that are not answered.
+    acknowledging: BTreeMap<RequestId, Positions>,
     wake_at: Option<Timestamp>,
 }
+
+/// A conversation, and how much of it has arrived and was read.
+type Positions = (ConversationRef, Seq, Seq);
 
 /// What a device's user has been shown.
 #[derive(Debug, Default)]
 pub(super) struct View {
     pub(super) user: Option<UserId>,
+    pub(super) session: Option<SessionId>,
     /// How far each conversation was shown.
     pub(super) seen: BTreeMap<ConversationRef, Seq>,
     /// The same for groups that were left while the device was away: it names these positions when
@@ -57,6 +65,12 @@ pub(super) struct View {
     pub(super) friends: BTreeMap<UserId, FriendState>,
     pub(super) groups: BTreeSet<GroupId>,
     pub(super) invites: BTreeSet<GroupId>,
+    /// How much of each conversation the user has got and read.
+    pub(super) own: BTreeMap<ConversationRef, (Seq, Seq)>,
+    /// The same of the other sides of direct conversations.
+    pub(super) peers: BTreeMap<UserId, (Seq, Seq)>,
+    /// Which friends are online.
+    pub(super) online: BTreeMap<UserId, bool>,
     /// Whether the session began where the last one had ended, so that everything is acknowledged.
     pub(super) replayed: bool,
 }
@@ -109,9 +123,45 @@ impl Device {
             asked: BTreeMap::new(),
             last_ticket: 0,
             view: View::default(),
+            errands: VecDeque::new(),
+            acknowledging: BTreeMap::new(),
             wake_at: None,
         }
     }
+}
+
+impl Device {
+    fn note_asked(&mut self, id: RequestId, request: &Request) {
+        if let Request::Ack {
+            conversation,
+            delivered,
+            read,
+        } = request
+        {
+            let read = read.unwrap_or_default();
+            let delivered = delivered.unwrap_or_default().max(read);
+            let positions = (*conversation, delivered, read);
+            self.acknowledging.insert(id, positions);
+        }
+    }
+
+    /// A request was answered: what it acknowledged is known to be.
+    pub(super) fn note_answered(&mut self, id: Option<RequestId>, done: bool) {
+        let asked = id.and_then(|id| self.acknowledging.remove(&id));
+        if let Some((conversation, delivered, read)) = asked.filter(|_| done) {
+            raise(&mut self.view.own, conversation, (delivered, read));
+        }
+    }
+
+    /// A connection is made: requests are numbered anew.
+    pub(super) fn note_connecting(&mut self) {
+        self.acknowledging.clear();
+    }
+}
+
+fn raise<K: Ord>(positions: &mut BTreeMap<K, (Seq, Seq)>, key: K, to: (Seq, Seq)) {
+    let position = positions.entry(key).or_default();
+    *position = (position.0.max(to.0), position.1.max(to.1));
 }
 
 impl World<'_> {
@@ -195,7 +245,10 @@ impl World<'_> {
                 }
             }
             Effect::Send { id, request } => {
-                if let Some(link) = self.devices.get(index).and_then(|device| device.link) {
+                if let Some(device) = self.devices.get_mut(index)
+                    && let Some(link) = device.link
+                {
+                    device.note_asked(id, &request);
                     self.send_up(link, Up::Request(id, Box::new(request)));
                 }
             }
@@ -233,6 +286,10 @@ impl World<'_> {
             Outcome::Done(reply) => format!("{name} is answered {op}: {reply:?}"),
             other => format!("{name} is told of {op}: {other:?}"),
         });
+        let failed = match &outcome {
+            Outcome::Done(_) => None,
+            failed => Some(failed.clone()),
+        };
         match outcome {
             Outcome::Done(reply) => self.done(index, &request, &reply),
             Outcome::Refused(error) => self.refused(index, &request, error.code),
@@ -240,6 +297,9 @@ impl World<'_> {
                 self.fail(format!("{name}: a send ended as unknown"));
             }
             Outcome::Unknown | Outcome::NotSent(_) => {}
+        }
+        if let Some(outcome) = failed {
+            self.errand_failed(index, request, &outcome);
         }
     }
 
@@ -312,6 +372,7 @@ impl World<'_> {
                 ..View::default()
             };
         }
+        view.session = Some(reply.session);
         let present: BTreeSet<ConversationRef> = reply
             .conversations
             .iter()
@@ -324,6 +385,18 @@ impl World<'_> {
             let first = view.parted.remove(&item.conversation).unwrap_or(first);
             view.seen.entry(item.conversation).or_insert(first);
         }
+        for item in &reply.conversations {
+            raise(
+                &mut view.own,
+                item.conversation,
+                (item.delivered, item.read),
+            );
+            if let (ConversationRef::User(other), Some(peer)) = (item.conversation, item.peer) {
+                raise(&mut view.peers, other, peer);
+            }
+        }
+        let friends = reply.friends.iter();
+        view.online = friends.map(|friend| (friend.user, friend.online)).collect();
         let friends = reply.friends.iter();
         view.friends = friends
             .map(|friend| (friend.user, FriendState::Friends))
@@ -343,10 +416,16 @@ impl World<'_> {
         match event {
             Event::Message(message) => self.shown_message(index, &message),
             Event::Friend { user, state, .. } => {
+                let view = &mut device.view;
                 if let FriendState::Friends | FriendState::RequestedBy = state {
-                    device.view.friends.insert(user, state);
+                    view.friends.insert(user, state);
                 } else {
-                    device.view.friends.remove(&user);
+                    view.friends.remove(&user);
+                }
+                if state == FriendState::Friends {
+                    view.online.entry(user).or_insert(false);
+                } else {
+                    view.online.remove(&user);
                 }
             }
             Event::Group { group, state, .. } => {
@@ -372,7 +451,23 @@ impl World<'_> {
                     format!("{name} gets notice {}: {message}", code.as_str())
                 });
             }
-            Event::Receipt { .. } | Event::Typing { .. } | Event::Presence { .. } => {}
+            Event::Receipt {
+                conversation,
+                user,
+                delivered,
+                read,
+            } => {
+                let view = &mut device.view;
+                if view.user == Some(user) {
+                    raise(&mut view.own, conversation, (delivered, read));
+                } else {
+                    raise(&mut view.peers, user, (delivered, read));
+                }
+            }
+            Event::Presence { user, online } => {
+                device.view.online.insert(user, online);
+            }
+            Event::Typing { .. } => {}
         }
     }
 

@@ -28,6 +28,10 @@ pub(super) struct Ledger {
     acknowledged: BTreeMap<(Place, UserId), (Seq, Seq)>,
     /// How many accounts were made.
     accounts: usize,
+    /// Where somebody has spoken once all works again.
+    pub(super) spoken: BTreeSet<Place>,
+    /// Whether all are to read that.
+    pub(super) reading: bool,
     /// Whether all are to leave.
     pub(super) leaving: bool,
 }

@@ -113,6 +113,7 @@ impl World<'_> {
         self.links.insert(id, link);
         if let Some(device) = self.devices.get_mut(device) {
             device.link = Some(id);
+            device.note_connecting();
         }
         let at = self.now + self.random.millis(1, 20);
         self.queue.push(at, Step::Arrive(id));
@@ -278,6 +279,9 @@ impl World<'_> {
             link.unwritten = link.unwritten.saturating_sub(weight);
             link.accepted_at = now + ahead;
             self.feed(life, engine::Input::Written { connection, weight });
+        }
+        if let (Down::Reply(id, result, _), Some(device)) = (&down, self.devices.get_mut(device)) {
+            device.note_answered(*id, result.is_ok());
         }
         match down {
             Down::Established => {

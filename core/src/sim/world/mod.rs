@@ -10,7 +10,9 @@
 //!
 //! [`run`] plays one seed: for a while devices do whatever the protocol offers while things go
 //! [wrong](Fault); then everything works again, and within [`SETTLES_WITHIN`] everyone must have
-//! everything; then all leave, and within [`LEAVES_WITHIN`] no node may hold anything any more.
+//! everything and know who is online; then all speak and read, and within [`AGREES_WITHIN`] everyone
+//! must know who has read what; then all leave, and within [`LEAVES_WITHIN`] no node may hold
+//! anything any more.
 //! Everything that happens is a step of one queue, ordered by time and then by the order in which
 //! it was put in, and all chance comes from the seed: the same seed gives the same run.
 //!
@@ -19,11 +21,13 @@
 //! hole or repeat; nobody receives what they may not see; each answer belongs to the oldest open
 //! request of its connection; tables keep the limits of [`Config`](crate::engine::Config).
 //!
-//! Presence is asked and answered, and what clients are told of it is not looked at.
+//! Rights that ended a moment ago are not held against a node that was not told: what counts is the
+//! newest roster that the store answered it with.
 
 mod acts;
 mod chronicle;
 mod devices;
+mod errands;
 mod faults;
 mod finish;
 mod ledger;
@@ -63,6 +67,10 @@ use crate::time::Timestamp;
 /// know that its connection is dead pings after 10 s, gives up 35 s later, waits up to 10 s, and
 /// may meet a node that is still coming back.
 pub const SETTLES_WITHIN: Duration = Duration::from_secs(120);
+
+/// How long after everyone has spoken, and again has read, devices and store agree about who has read
+/// what, in simulated time.
+pub const AGREES_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long after everyone has left the nodes are empty, in simulated time: a node that was not told
 /// that a connection is gone closes it after 30 s.
@@ -120,6 +128,8 @@ struct World<'a> {
     last_link: u64,
     store: MemoryStore,
     store_stalled_until: Timestamp,
+    /// What the store will yet commit without saying so.
+    unsettled_commits: u64,
     relay_hangs_until: Timestamp,
     /// Subscriptions that outlive their connection.
     stale: Vec<Stale>,
@@ -153,6 +163,7 @@ impl<'a> World<'a> {
             last_link: 0,
             store: MemoryStore::new(plan.limits),
             store_stalled_until: now,
+            unsettled_commits: 0,
             relay_hangs_until: now,
             stale: Vec::new(),
             ledger: Ledger::default(),

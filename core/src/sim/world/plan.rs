@@ -35,15 +35,19 @@ impl Plan {
             random.between(2, 5)
         };
         let seconds = if large { 30 } else { 12 };
+        let nodes = random.index(5) + 1;
         Self {
-            nodes: random.index(5) + 1,
+            nodes,
             people: usize::try_from(people).unwrap_or(2),
             devices_each: random.index(3) + 1,
             chaos: random.millis(4000, seconds * 1000),
             pace: random.between(150, 1500),
             strikes: random.between(500, 4000),
             json: random.chance(250),
-            config: config(random),
+            config: Config {
+                clustered: nodes > 1 || random.chance(700),
+                ..config(random)
+            },
             limits: Limits {
                 sessions: if random.chance(300) { 2 } else { 8 },
                 ..Limits::default()

@@ -53,6 +53,7 @@ impl World<'_> {
         let mut commit = at;
         if self.faults.hits(Fault::UnknownLater, &mut self.random) {
             answer = Answer::Silent;
+            self.unsettled_commits += 1;
             commit = at + self.random.millis(1, 6000);
             let result = Box::new(Err(StoreError::Unknown.into()));
             let answered = Step::Answered {
@@ -72,6 +73,9 @@ impl World<'_> {
             let (at, job) = (self.store_stalled_until, job.clone());
             self.queue.push(at, Step::Execute { job, answer });
             return;
+        }
+        if answer == Answer::Silent {
+            self.unsettled_commits -= 1;
         }
         let Job {
             life,
