@@ -71,6 +71,16 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "URL", env = "PARLOR_RELAY", hide_env_values = true)]
     pub(crate) relay: Option<String>,
 
+    /// A network of trusted proxies, such as 10.0.0.0/8; may be repeated. Connections from there must
+    /// begin with the PROXY protocol, which tells the client's address. [default: none]
+    #[arg(
+        long,
+        value_name = "CIDR",
+        env = "PARLOR_PROXY_FROM",
+        value_delimiter = ','
+    )]
+    pub(crate) proxy_from: Vec<String>,
+
     /// What to log, on stderr: off, error, warn, info, debug or trace; or a list with the names of
     /// parts, such as info,sqlx=debug. [default: info]
     #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG")]

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use parlor_core::engine::{Config, Registration};
 use parlor_core::secret::Secret;
 use parlor_core::store::Limits;
+use parlor_transport_tcp::{BadNetwork, Network, ProxyOptions};
 use thiserror::Error;
 
 use crate::cli::ServeArguments;
@@ -25,6 +26,8 @@ const SECRET_BYTES: usize = 32;
 pub(crate) struct Settings {
     /// Where to listen, `host:port`.
     pub(crate) listen: String,
+    /// Which connections come from proxies.
+    pub(crate) proxies: ProxyOptions,
     /// The URL of the store.
     pub(crate) store: String,
     /// The URL of the relay.
@@ -69,6 +72,8 @@ pub(crate) enum ConfigError {
         key: &'static str,
         rule: &'static str,
     },
+    #[error("`proxy_from`: {text:?} is {error}")]
+    BadNetwork { text: String, error: BadNetwork },
     #[error(
         "the secret has {0} bytes and needs at least {SECRET_BYTES}; `openssl rand -hex 32` makes one"
     )]
@@ -101,6 +106,10 @@ pub(crate) fn load(arguments: &ServeArguments) -> Result<Settings, ConfigError> 
     if let Some(listen) = from_outside(&arguments.listen) {
         settings.listen = listen;
     }
+    // Like any other setting, one that is empty in the environment counts as not given.
+    if arguments.proxy_from.iter().any(|it| !it.is_empty()) {
+        settings.proxies.from = networks(&arguments.proxy_from)?;
+    }
     if let Some(store) = from_outside(&arguments.store) {
         settings.store = store;
     }
@@ -117,6 +126,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:6000".to_owned(),
+            proxies: ProxyOptions::default(),
             store: "sqlite:parlor.db".to_owned(),
             relay: None,
             secret: None,
@@ -187,6 +197,17 @@ fn read(path: &Path) -> Result<File, ConfigError> {
     })
 }
 
+/// Reads the networks of trusted proxies.
+fn networks(texts: &[String]) -> Result<Vec<Network>, ConfigError> {
+    let read = |text: &String| {
+        text.parse().map_err(|error| ConfigError::BadNetwork {
+            text: text.clone(),
+            error,
+        })
+    };
+    texts.iter().map(read).collect()
+}
+
 /// Takes a setting from the environment or a flag; an empty one counts as not given.
 fn given(value: Option<String>) -> Option<String> {
     value.filter(|value| !value.is_empty())
@@ -222,6 +243,7 @@ mod tests {
                 listen = "[::1]:7000"
                 store = "sqlite:/tmp/x.db"
                 secret = "0123456789abcdef0123456789abcdef"
+                proxy_from = ["10.1.2.3/8", "::1"]
                 log = "debug"
                 registration = ["come", "in"]
                 [limits]
@@ -242,6 +264,7 @@ mod tests {
                 login_seconds = 61
                 write_seconds = 31
                 drain_seconds = 5
+                proxy_seconds = 4
                 session_days = 1
                 edit_hours = 2
                 [password]
@@ -255,6 +278,7 @@ mod tests {
             r#"listen = "[::1]:7000""#,
             r#"store = "sqlite:/tmp/x.db""#,
             "# secret: set",
+            r#"proxy_from = ["10.0.0.0/8", "::1/128"]"#,
             r#"log = "debug""#,
             "# registration: 2 invitation codes",
             "rates = false",
@@ -273,6 +297,7 @@ mod tests {
             "login_seconds = 61",
             "write_seconds = 31",
             "drain_seconds = 5",
+            "proxy_seconds = 4",
             "session_days = 1",
             "edit_hours = 2",
             "memory_kib = 8",
@@ -320,6 +345,8 @@ mod tests {
             ("[limits]\noutgoing_kib = 0", "outgoing_kib"),
             ("[timeouts]\ndrain_seconds = 30", "drain_seconds"),
             ("[rates]\nlogins = { burst = 0, per_second = 1 }", "logins"),
+            ("[timeouts]\nproxy_seconds = 0", "proxy_seconds"),
+            ("proxy_from = [\"10.0.0.0/33\"]", "10.0.0.0/33"),
             ("registration = [\"\"]", "registration"),
             ("secret = \"short\"", "secret"),
         ] {

@@ -123,7 +123,7 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
 /// Starts the node and says so on stdout.
 async fn start(settings: &Settings) -> Result<(Node, SqlStore), Failure> {
     // Before the store: a server that runs already keeps its database to itself.
-    let listener = listen(&settings.listen).await?;
+    let listener = listen(settings).await?;
     let address = listener.local_addr();
     let builder = Node::builder();
     let sink = builder.sink();
@@ -142,8 +142,12 @@ async fn start(settings: &Settings) -> Result<(Node, SqlStore), Failure> {
     Ok((node, store))
 }
 
-async fn listen(address: &str) -> Result<Listener, Failure> {
-    let mut options = ListenerOptions::default();
+async fn listen(settings: &Settings) -> Result<Listener, Failure> {
+    let address = &settings.listen;
+    let mut options = ListenerOptions {
+        proxies: settings.proxies.clone(),
+        ..ListenerOptions::default()
+    };
     let full = Event::Notice {
         code: NoticeCode::Full,
         message: "the server has no room for another connection".into(),
@@ -152,7 +156,7 @@ async fn listen(address: &str) -> Result<Listener, Failure> {
     encode::event(&full, &mut options.refusal);
     let listening = Listener::bind(address, options).await;
     listening.map_err(|error| Failure::Listen {
-        address: address.to_owned(),
+        address: address.clone(),
         advice: advice(&error),
         error,
     })

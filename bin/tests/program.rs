@@ -11,7 +11,8 @@
 mod program_world;
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{TcpListener, TcpStream};
 
 use serde_json::json;
 use tempfile::TempDir;
@@ -89,6 +90,45 @@ fn a_drain_leaves_nothing_behind_that_hinders_the_next_start() {
     assert_eq!(server.wait(), Some(0));
     let server = Server::start(folder.path(), &[]);
     Client::connect(server.port).login("ada");
+}
+
+#[test]
+fn a_trusted_proxy_tells_the_clients_address() {
+    let folder = TempDir::new().unwrap();
+    let arguments = ["--proxy-from", "127.0.0.0/8", "--log", "parlor=debug"];
+    let mut server = Server::start(folder.path(), &arguments);
+    let mut proxy = TcpStream::connect(("127.0.0.1", server.port)).unwrap();
+    let stream = "PROXY TCP6 2001:db8::7 ::1 56324 6000\r\n{\"id\":1,\"op\":\"ping\"}\n";
+    proxy.write_all(stream.as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(&proxy).read_line(&mut answer).unwrap();
+    assert!(answer.starts_with("{\"id\":1,\"ok\":"), "{answer}");
+    drop(proxy);
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+    let logs = server.logs();
+    assert!(logs.contains("address=Some(2001:db8::7)"), "{logs}");
+}
+
+#[test]
+fn a_network_that_is_none_is_named() {
+    let folder = TempDir::new().unwrap();
+    let serve = [
+        "serve",
+        "--proxy-from",
+        "10.0.0.0/8",
+        "--proxy-from",
+        "10.0.0.0/64",
+    ];
+    let flag = complaint(run(&folder, &serve));
+    assert!(flag.contains("10.0.0.0/64"), "{flag}");
+    let environment = finished(
+        command(folder.path())
+            .arg("serve")
+            .env("PARLOR_PROXY_FROM", "::1,localhost"),
+    );
+    let environment = complaint(environment);
+    assert!(environment.contains("localhost"), "{environment}");
 }
 
 #[test]

@@ -30,6 +30,9 @@ thread_local! {
 pub struct Connection {
     /// The other side's address.
     pub peer: SocketAddr,
+    /// Where the connection comes from: the client's address as a trusted proxy told it, otherwise
+    /// the same as `peer`.
+    pub origin: SocketAddr,
     shared: Arc<Shared>,
     limit: usize,
 }
@@ -72,6 +75,7 @@ impl Connection {
         let shared = Arc::new(Shared { stream, closing });
         Self {
             peer,
+            origin: peer,
             shared,
             limit,
         }
@@ -208,7 +212,7 @@ pub(crate) async fn discard(stream: &Async<TcpStream>) {
 }
 
 /// Lends this thread's buffer.
-fn with_scratch<T>(run: impl FnOnce(&mut [u8]) -> T) -> T {
+pub(crate) fn with_scratch<T>(run: impl FnOnce(&mut [u8]) -> T) -> T {
     // Taken out rather than borrowed: should `run` read from another connection, it gets a buffer of
     // its own.
     let mut scratch = SCRATCH.take();
@@ -219,7 +223,7 @@ fn with_scratch<T>(run: impl FnOnce(&mut [u8]) -> T) -> T {
 }
 
 /// Whether an error means only that there is nothing to read yet.
-fn is_passing(error: &io::Error) -> bool {
+pub(crate) fn is_passing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted

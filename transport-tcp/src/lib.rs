@@ -6,6 +6,9 @@
 //!   connect ──────────┘                     └─ FrameWriter ◀── bytes joined with append_frame
 //! ```
 //!
+//! Where a proxy stands in front, a listener that knows its address reads the PROXY header that begins
+//! each connection from there, before anybody sees the connection.
+//!
 //! A frame is a line of bytes that ends with `\n`; one `\r` before it is dropped and empty lines are
 //! ignored. What a frame means is decided elsewhere.
 //!
@@ -22,10 +25,12 @@ mod client;
 mod connection;
 mod framing;
 mod listener;
+mod proxy;
 #[cfg(feature = "sim")]
 pub mod sim;
 
 pub use client::connect;
 pub use connection::{Arrival, Connection, FrameReader, FrameWriter, LINGER};
 pub use framing::{Deframer, TooLarge, append_frame};
-pub use listener::{Listener, ListenerOptions};
+pub use listener::{Listener, ListenerOptions, ProxyOptions};
+pub use proxy::{BadHeader, BadNetwork, Header, HeaderReader, MAX_HEADER, Network};

@@ -2,20 +2,24 @@
 
 use std::io::{self, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use async_channel::{Receiver, Sender};
 use async_io::Async;
+use async_lock::{Semaphore, SemaphoreGuardArc};
 use async_std::net::ToSocketAddrs;
 use async_std::{future, task};
+use futures::future::{Either, select};
 use parlor_core::protocol::MAX_CLIENT_FRAME;
 use rustix::io::Errno;
 use socket2::{Domain, Socket, Type};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::client::no_address;
 use crate::connection::{Connection, discard};
 use crate::framing::append_frame;
+use crate::proxy::{self, Network, NoHeader};
 
 /// How long a refused connection may take to read why, during which no other is refused.
 const REFUSAL_LINGER: Duration = Duration::from_millis(50);
@@ -36,15 +40,43 @@ pub struct ListenerOptions {
     /// The frame, without its line end, that is sent to a connection for which there is no file
     /// descriptor; if empty, it is closed without a word.
     pub refusal: Vec<u8>,
+    /// Which connections come from proxies.
+    pub proxies: ProxyOptions,
+}
+
+/// Which connections come from proxies that tell the client's address.
+#[derive(Clone, Debug)]
+pub struct ProxyOptions {
+    /// Where the trusted proxies are. A connection from there must begin with a header of the PROXY
+    /// protocol; on any other, such a header is what it is without it: bytes of a frame.
+    pub from: Vec<Network>,
+    /// How long the header may take. The specification asks for 3 seconds at least.
+    pub timeout: Duration,
+    /// How many connections may be waiting for their headers; while so many do, the kernel queues
+    /// further ones. At least 1.
+    pub pending: usize,
 }
 
 impl Default for ListenerOptions {
-    /// A backlog of 1,024, the protocol's limit for frames ([`MAX_CLIENT_FRAME`]), no refusal.
+    /// A backlog of 1,024, the protocol's limit for frames ([`MAX_CLIENT_FRAME`]), no refusal, no
+    /// proxies.
     fn default() -> Self {
         Self {
             backlog: 1024,
             frame_limit: MAX_CLIENT_FRAME,
             refusal: Vec::new(),
+            proxies: ProxyOptions::default(),
+        }
+    }
+}
+
+impl Default for ProxyOptions {
+    /// No proxies; 5 seconds and 1,024 connections, should some be named.
+    fn default() -> Self {
+        Self {
+            from: Vec::new(),
+            timeout: Duration::from_secs(5),
+            pending: 1024,
         }
     }
 }
@@ -61,12 +93,29 @@ pub struct Listener {
     frame_limit: usize,
     refusal: Vec<u8>,
     spare: Mutex<Option<Socket>>,
-    complaints: Mutex<Complaints>,
+    complaints: Complaints,
+    proxies: Proxies,
+}
+
+/// The connections from proxies.
+#[derive(Debug)]
+struct Proxies {
+    from: Vec<Network>,
+    timeout: Duration,
+    /// Places for those that wait for their headers.
+    places: Arc<Semaphore>,
+    /// Those whose headers have come.
+    welcome: Sender<Connection>,
+    ready: Receiver<Connection>,
+    complaints: Arc<Complaints>,
 }
 
 /// Keeps a repeated failure from flooding the log.
 #[derive(Debug, Default)]
-struct Complaints {
+struct Complaints(Mutex<Spoken>);
+
+#[derive(Debug, Default)]
+struct Spoken {
     last: Option<Instant>,
     silenced: u64,
 }
@@ -97,17 +146,19 @@ impl Listener {
         self.local
     }
 
-    /// Waits for the next connection.
+    /// Waits for the next connection; where it comes from a trusted proxy, for its header too, which
+    /// holds up nobody else.
     ///
     /// Never fails: one connection's failure is its own, and a want of file descriptors passes.
     /// Failures are logged, at most once a second. Dropping the future loses no connection but one
     /// that is being refused. Several tasks may call it at once.
     pub async fn accept(&self) -> Connection {
-        loop {
-            match self.try_accept().await {
-                Ok((stream, peer)) => return Connection::new(stream, peer, self.frame_limit),
-                Err(error) => self.recover(&error).await,
-            }
+        let ready = std::pin::pin!(self.proxies.ready.recv());
+        let direct = std::pin::pin!(self.accept_direct());
+        match select(ready, direct).await {
+            Either::Left((Ok(connection), _)) | Either::Right((connection, _)) => connection,
+            // Not while this listener holds the sending end.
+            Either::Left((Err(_), direct)) => direct.await,
         }
     }
 
@@ -119,8 +170,24 @@ impl Listener {
             frame_limit: options.frame_limit,
             refusal: line(&options.refusal),
             spare: Mutex::new(Some(spare_descriptor()?)),
-            complaints: Mutex::default(),
+            complaints: Complaints::default(),
+            proxies: Proxies::new(&options.proxies),
         })
+    }
+
+    /// Waits for the next connection that has no header.
+    async fn accept_direct(&self) -> Connection {
+        loop {
+            // Taken first: from accepting on, nothing may be waited for.
+            let place = self.proxies.places.acquire_arc().await;
+            match self.try_accept().await {
+                Ok((stream, peer)) if self.proxies.trusted(peer) => {
+                    self.proxies.receive(stream, peer, self.frame_limit, place);
+                }
+                Ok((stream, peer)) => return Connection::new(stream, peer, self.frame_limit),
+                Err(error) => self.recover(&error).await,
+            }
+        }
     }
 
     async fn try_accept(&self) -> io::Result<(Async<TcpStream>, SocketAddr)> {
@@ -172,18 +239,85 @@ impl Listener {
     }
 
     fn complain(&self, error: &io::Error) {
-        let mut complaints = lock(&self.complaints);
-        if complaints
+        if let Some(silenced) = self.complaints.turn() {
+            warn!(%error, silenced, "cannot accept a connection");
+        }
+    }
+}
+
+impl Proxies {
+    fn new(options: &ProxyOptions) -> Self {
+        let (welcome, ready) = async_channel::bounded(1);
+        Self {
+            from: options.from.clone(),
+            timeout: options.timeout,
+            places: Arc::new(Semaphore::new(options.pending.max(1))),
+            welcome,
+            ready,
+            complaints: Arc::default(),
+        }
+    }
+
+    fn trusted(&self, peer: SocketAddr) -> bool {
+        self.from.iter().any(|network| network.contains(peer.ip()))
+    }
+
+    /// Reads a connection's header in a task of its own, for as long as there is a listener. The
+    /// connection has its place until somebody takes it.
+    fn receive(
+        &self,
+        stream: Async<TcpStream>,
+        peer: SocketAddr,
+        frame_limit: usize,
+        place: SemaphoreGuardArc,
+    ) {
+        let welcome = self.welcome.clone();
+        let complaints = Arc::clone(&self.complaints);
+        let timeout = self.timeout;
+        task::spawn(async move {
+            let received = {
+                let receive = std::pin::pin!(future::timeout(timeout, proxy::receive(&stream)));
+                match select(receive, std::pin::pin!(welcome.closed())).await {
+                    Either::Left((received, _)) => received,
+                    Either::Right(_) => return,
+                }
+            };
+            let error = match received {
+                Ok(Ok(client)) => {
+                    let mut connection = Connection::new(stream, peer, frame_limit);
+                    connection.origin = client.unwrap_or(peer);
+                    // Fails when the listener is gone, and the connection with it.
+                    let _gone = welcome.send(connection).await;
+                    drop(place);
+                    return;
+                }
+                Ok(Err(NoHeader::Nothing)) => {
+                    debug!(%peer, "a proxy looked whether somebody listens");
+                    return;
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => format!("no whole PROXY header came within {timeout:?}"),
+            };
+            if let Some(silenced) = complaints.turn() {
+                warn!(%peer, error, silenced, "gave up a connection from a trusted proxy");
+            }
+        });
+    }
+}
+
+impl Complaints {
+    /// Tells whether it is time to say something, and how often that was not so before.
+    fn turn(&self) -> Option<u64> {
+        let mut spoken = lock(&self.0);
+        if spoken
             .last
             .is_some_and(|last| last.elapsed() < LOG_INTERVAL)
         {
-            complaints.silenced += 1;
-            return;
+            spoken.silenced += 1;
+            return None;
         }
-        let silenced = std::mem::take(&mut complaints.silenced);
-        complaints.last = Some(Instant::now());
-        drop(complaints);
-        warn!(%error, silenced, "cannot accept a connection");
+        spoken.last = Some(Instant::now());
+        Some(std::mem::take(&mut spoken.silenced))
     }
 }
 

@@ -1,6 +1,9 @@
-//! What must hold of every stream of bytes: the body of a fuzz target.
+//! What must hold of every stream of bytes: the bodies of the fuzz targets.
+
+use std::net::{IpAddr, SocketAddr};
 
 use crate::framing::{Deframer, TooLarge};
+use crate::proxy::{BadHeader, HeaderReader, MAX_HEADER};
 
 /// Checks that the frames of a stream do not depend on how it is cut into pieces, and that no more
 /// is kept of it than may be.
@@ -34,6 +37,26 @@ pub fn deframe(bytes: &[u8]) {
     }
 }
 
+/// Checks how a connection from a proxy is read.
+///
+/// # Panics
+/// When a header depends on how it is cut into pieces, is longer than the limit or the bytes, or
+/// names another client when it is written anew: a bug of the reader.
+pub fn proxy_header(bytes: &[u8]) {
+    let whole = read_header(bytes.chunks(usize::MAX));
+    assert_eq!(read_header(bytes.chunks(1)), whole, "bytes one by one");
+    assert_eq!(read_header(bytes.chunks(7)), whole, "pieces of 7 bytes");
+    let Ok(Some((client, length))) = whole else {
+        return;
+    };
+    assert!(length <= bytes.len().min(MAX_HEADER), "{length} bytes");
+    if let Some(client) = client {
+        let again = write_header(client);
+        let expected = Ok(Some((Some(client), again.len())));
+        assert_eq!(read_header(again.chunks(3)), expected, "written anew");
+    }
+}
+
 fn split<'a>(
     limit: usize,
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -47,4 +70,36 @@ fn split<'a>(
         assert_eq!(result.is_err(), deframer.is_too_large());
     }
     (frames, result)
+}
+
+/// Feeds pieces up to a header's end; returns the client and the header's length.
+fn read_header<'a>(
+    pieces: impl Iterator<Item = &'a [u8]>,
+) -> Result<Option<(Option<SocketAddr>, usize)>, BadHeader> {
+    let mut reader = HeaderReader::default();
+    let mut before = 0;
+    for piece in pieces {
+        if let Some(header) = reader.feed(piece)? {
+            assert!(header.used <= piece.len(), "more used than there was");
+            return Ok(Some((header.client, before + header.used)));
+        }
+        before += piece.len();
+        assert!(before < MAX_HEADER, "no header is longer");
+    }
+    Ok(None)
+}
+
+/// Writes a header of version 2, with the client's address for the server's too.
+fn write_header(client: SocketAddr) -> Vec<u8> {
+    let (kind, address) = match client.ip() {
+        IpAddr::V4(address) => (0x11, address.octets().to_vec()),
+        IpAddr::V6(address) => (0x21, address.octets().to_vec()),
+    };
+    let port = client.port().to_be_bytes();
+    let block = [&address, &address, port.as_slice(), &port].concat();
+    let length = if kind == 0x11 { 12 } else { 36 };
+    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21".to_vec();
+    header.extend([kind, 0, length]);
+    header.extend(block);
+    header
 }

@@ -8,7 +8,7 @@ use parlor_core::secret::Secret;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-use super::{ConfigError, Settings};
+use super::{ConfigError, Settings, networks};
 
 const POSITIVE: &str = "at least 1";
 
@@ -17,6 +17,7 @@ const POSITIVE: &str = "at least 1";
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     listen: Option<String>,
+    proxy_from: Option<Vec<String>>,
     store: Option<String>,
     relay: Option<String>,
     secret: Option<String>,
@@ -52,6 +53,7 @@ struct TimeoutsTable {
     login_seconds: Option<u32>,
     write_seconds: Option<u32>,
     drain_seconds: Option<u32>,
+    proxy_seconds: Option<u32>,
     session_days: Option<u32>,
     edit_hours: Option<u32>,
 }
@@ -92,6 +94,9 @@ impl File {
     /// Overrides the settings that the file names.
     pub(super) fn apply(self, settings: &mut Settings) -> Result<(), ConfigError> {
         set(&mut settings.listen, self.listen);
+        if let Some(proxy_from) = self.proxy_from {
+            settings.proxies.from = networks(&proxy_from)?;
+        }
         set(&mut settings.store, self.store);
         set(&mut settings.log, self.log);
         settings.relay = self.relay.or(settings.relay.take());
@@ -188,6 +193,11 @@ impl TimeoutsTable {
                 "timeouts.drain_seconds",
                 &mut engine.drain,
                 seconds(self.drain_seconds),
+            ),
+            (
+                "timeouts.proxy_seconds",
+                &mut settings.proxies.timeout,
+                seconds(self.proxy_seconds),
             ),
             (
                 "timeouts.session_days",

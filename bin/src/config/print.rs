@@ -10,6 +10,13 @@ use super::{Settings, without_password};
 impl fmt::Display for Settings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(out, "listen = {}", quoted(&self.listen))?;
+        let networks: Vec<String> = self
+            .proxies
+            .from
+            .iter()
+            .map(|network| quoted(&network.to_string()).to_string())
+            .collect();
+        writeln!(out, "proxy_from = [{}]", networks.join(", "))?;
         writeln!(out, "store = {}", quoted(&self.store_without_password()))?;
         match &self.relay {
             Some(relay) => writeln!(out, "relay = {}", quoted(&without_password(relay)))?,
@@ -62,6 +69,7 @@ impl Settings {
         writeln!(out, "login_seconds = {}", engine.login_timeout.as_secs())?;
         writeln!(out, "write_seconds = {}", engine.write_timeout.as_secs())?;
         writeln!(out, "drain_seconds = {}", engine.drain.as_secs())?;
+        writeln!(out, "proxy_seconds = {}", self.proxies.timeout.as_secs())?;
         writeln!(
             out,
             "session_days = {}",

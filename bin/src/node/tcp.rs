@@ -12,7 +12,7 @@ impl Transport for Listener {
 
     async fn accept(&mut self) -> Link<FrameReader, FrameWriter> {
         let connection = Listener::accept(self).await;
-        let address = Some(connection.peer.ip());
+        let address = Some(connection.origin.ip().to_canonical());
         let (source, sink) = connection.split();
         Link {
             address,

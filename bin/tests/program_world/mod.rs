@@ -1,5 +1,7 @@
 //! The program as a child process, and a small blocking client.
 
+#![allow(dead_code, reason = "not all tests that share this module use it all")]
+
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -52,8 +54,14 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server on a free port, whose passwords cost nothing.
     pub(crate) fn start(folder: &Path, arguments: &[&str]) -> Self {
+        Self::start_with(folder, "", arguments)
+    }
+
+    /// The same with further settings at the beginning of its file.
+    pub(crate) fn start_with(folder: &Path, settings: &str, arguments: &[&str]) -> Self {
         let config = folder.join("parlor.toml");
-        std::fs::write(&config, "[password]\nmemory_kib = 8\niterations = 1\n").unwrap();
+        let cheap = "[password]\nmemory_kib = 8\niterations = 1\n";
+        std::fs::write(&config, format!("{settings}\n{cheap}")).unwrap();
         let mut command = command(folder);
         command
             .args(["serve", "--listen", "127.0.0.1:0", "--config"])
@@ -122,7 +130,11 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        Self::over(TcpStream::connect(("127.0.0.1", port)).unwrap())
+    }
+
+    /// Makes a client of a connection.
+    pub(crate) fn over(stream: TcpStream) -> Self {
         stream.set_read_timeout(Some(HANG)).unwrap();
         Self {
             stream: BufReader::new(stream),
@@ -135,11 +147,16 @@ impl Client {
         let id = self.next_id;
         self.next_id += 1;
         request["id"] = json!(id);
-        let line = format!("{request}\n");
-        self.stream.get_mut().write_all(line.as_bytes()).unwrap();
-        let mut reply = self.until(|frame| frame["id"] == id);
+        let mut reply = self.ask(&request);
         assert!(reply["ok"].is_object(), "{request}: {reply}");
         reply["ok"].take()
+    }
+
+    /// Sends a request with an `id` and returns the reply to it; drops the events before it.
+    pub(crate) fn ask(&mut self, request: &Value) -> Value {
+        let line = format!("{request}\n");
+        self.stream.get_mut().write_all(line.as_bytes()).unwrap();
+        self.until(|frame| frame["id"] == request["id"])
     }
 
     /// Makes an account and logs in; returns the user's number.
@@ -174,6 +191,18 @@ impl Client {
     }
 }
 
+/// Looks again and again until there is an answer.
+pub(crate) fn poll<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begin = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begin.elapsed() < HANG, "it does not come about: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Reads a pipe to its end on a thread, so that it never fills up.
 fn collect(mut pipe: impl std::io::Read + Send + 'static) -> JoinHandle<String> {
     thread::spawn(move || {
@@ -184,12 +213,5 @@ fn collect(mut pipe: impl std::io::Read + Send + 'static) -> JoinHandle<String> 
 }
 
 fn wait(child: &mut Child) -> Option<i32> {
-    let begin = Instant::now();
-    loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            return status.code();
-        }
-        assert!(begin.elapsed() < HANG, "it does not end");
-        thread::sleep(Duration::from_millis(5));
-    }
+    poll("the program ends", || child.try_wait().unwrap()).code()
 }

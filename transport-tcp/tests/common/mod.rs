@@ -19,6 +19,7 @@ pub(crate) async fn listen(options: ListenerOptions) -> Listener {
 }
 
 /// Connects a bare socket to the listener and accepts it.
+#[allow(dead_code, reason = "not all tests that share this module use it")]
 pub(crate) async fn pair(listener: &Listener) -> (TcpStream, FrameReader, FrameWriter) {
     let peer = TcpStream::connect(listener.local_addr()).await.unwrap();
     let connection = within(listener.accept()).await;
