@@ -7,7 +7,7 @@ use parlor_core::client::{Offline, Status};
 use parlor_core::id::ConversationRef;
 use parlor_core::log::FriendState;
 use parlor_core::name::Name;
-use parlor_core::protocol::{Event as ServerEvent, GroupState, PASSWORD_BYTES};
+use parlor_core::protocol::{Event as ServerEvent, GroupState, NoticeCode, PASSWORD_BYTES};
 use parlor_core::secret::Secret;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{
@@ -153,6 +153,11 @@ impl App {
                 }
             }
             Told::Status(status) => self.on_status(&status),
+            // The session goes on by itself, with another node if there is one.
+            Told::Event(ServerEvent::Notice {
+                code: NoticeCode::Draining,
+                ..
+            }) => {}
             Told::Event(ServerEvent::Notice { message, .. }) => {
                 self.note(true, super::text::one_line(&message));
             }
