@@ -290,6 +290,10 @@ fn check_group(events: &[Event], group: u64, (before, after, user): (&Before, &M
             _ => {}
         }
     }
+    if after.groups[&group].asking.contains(&user) {
+        // Nothing is told of an invitation that is withdrawn while one waits to be let in.
+        return;
+    }
     let was = before.standing.get(&(group, user)).copied();
     let was = was.unwrap_or(Standing::Outside);
     let is = standing(after, group, user);
