@@ -101,7 +101,7 @@ impl Program {
         match (&request, outcome) {
             (Request::Login { .. } | Request::Resume { .. }, Outcome::Done(reply)) => {
                 if let Reply::Session(reply) = reply
-                    && self.begins == Some(ticket)
+                    && self.begins.contains(&ticket)
                 {
                     self.begun(&reply);
                 }

@@ -34,8 +34,8 @@ pub(super) struct Program {
     /// The program's requests without outcome.
     pub(super) open: BTreeMap<Ticket, Request>,
     last_ticket: u64,
-    /// The newest request that may begin a session: one that was asked without a session.
-    pub(super) begins: Option<Ticket>,
+    /// The requests that may begin a session: those that were asked without a session.
+    pub(super) begins: BTreeSet<Ticket>,
     /// The sends without outcome, in order, and which of them are under way.
     pub(super) sends: BTreeMap<ConversationRef, Vec<(Ticket, bool)>>,
     pub(super) user: Option<UserId>,
@@ -91,7 +91,7 @@ impl Program {
             last_request: RequestId(0),
             open: BTreeMap::new(),
             last_ticket: 0,
-            begins: None,
+            begins: BTreeSet::new(),
             sends: BTreeMap::new(),
             user: None,
             seen: BTreeMap::new(),
@@ -266,7 +266,7 @@ impl Program {
             && !self.session.is_online();
         self.give(Input::Request { ticket, request }, Source::Other);
         if begins && self.open.contains_key(&ticket) {
-            self.begins = Some(ticket);
+            self.begins.insert(ticket);
         }
     }
 
