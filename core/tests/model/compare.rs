@@ -69,6 +69,17 @@ pub(crate) fn answer(result: Result<Reply, RequestError>) -> Answer {
     Ok(reply)
 }
 
+/// Leaves out of an answer who is online: that follows from what the node knows of friendships,
+/// which it may yet be reading.
+pub(crate) fn without_presence(mut answer: Answer) -> Answer {
+    match &mut answer {
+        Ok(Reply::Friends(list)) => list.items.iter_mut().for_each(|item| item.online = None),
+        Ok(Reply::Members(list)) => list.items.iter_mut().for_each(|item| item.online = None),
+        _ => {}
+    }
+    answer
+}
+
 /// Leaves out of an event what the model does not know.
 fn event(mut event: Event) -> Event {
     match &mut event {

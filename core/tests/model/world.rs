@@ -331,6 +331,7 @@ impl World {
                     // Committed now: this is the request's place among all others.
                     let user = self.model.user_of(*on).unwrap();
                     let answer = self.model.ask(user, ask, made);
+                    let answer = compare::without_presence(answer);
                     burst.made.extend(Some(made).filter(|made| *made > 0));
                     burst.expected.entry(*on).or_default().insert(*id, answer);
                 }
@@ -355,7 +356,8 @@ impl World {
             for sent in self.node.take(on) {
                 match sent {
                     Sent::Reply(id, result) => {
-                        answers.push((id.unwrap().0, compare::answer(result)));
+                        let answer = compare::without_presence(compare::answer(result));
+                        answers.push((id.unwrap().0, answer));
                     }
                     Sent::Event(event) => events.push(event),
                     Sent::Closed => panic!("{on:?} was closed"),
