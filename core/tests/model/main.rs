@@ -10,7 +10,8 @@
 //! is carried out next, and which answer is handed to the engine next, late or out of order. The
 //! order in which the store carries requests out is the order in which they take effect, and the
 //! test sees it: at that very moment the model carries the same request out. So there is no search
-//! for an order that explains the replies: each reply must be the one that the model gave then.
+//! for an order that explains the replies: each reply must be the one that the model gave then
+//! (but for who is online, which a node says by the friendships that it has read).
 //! Of the events, each log must have come entry by entry; of friendships and memberships, which the
 //! engine reads from the store as they are, the last word must be how things stand. A rule that
 //! looked at what a node knows instead of what the store has would answer differently here.
