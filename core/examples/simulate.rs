@@ -1,7 +1,8 @@
 //! Plays seeds of the simulated world.
 //!
 //! `--seed N [--trace]` plays one and, with `--trace`, tells its story; `--seeds A..B` plays many on
-//! all cores and counts what happened.
+//! all cores and counts what happened. Exits with 1 when a promise was broken, and with 2 when the
+//! arguments make no sense. The last line says `all seeds passed` or `first failing seed: N`.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -11,7 +12,7 @@
 )]
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Mutex;
@@ -72,13 +73,7 @@ fn play_one(seed: u64, trace: bool) -> ExitCode {
     let mut totals = Totals::default();
     totals.add(&report);
     totals.print();
-    match report.failure {
-        Some(what) => {
-            println!("seed {seed}: {what}");
-            ExitCode::FAILURE
-        }
-        None => ExitCode::SUCCESS,
-    }
+    totals.conclude()
 }
 
 fn play_many(first: u64, end: u64) -> ExitCode {
@@ -118,18 +113,7 @@ fn play_many(first: u64, end: u64) -> ExitCode {
     };
     totals.print();
     println!("{:.1} s", began.elapsed().as_secs_f64());
-    for (seed, what) in &totals.failures {
-        println!("seed {seed}: {what}");
-    }
-    if totals.failures.is_empty() {
-        ExitCode::SUCCESS
-    } else {
-        println!(
-            "{} seeds failed; simulate --seed N --trace tells the story",
-            totals.failures.len()
-        );
-        ExitCode::FAILURE
-    }
+    totals.conclude()
 }
 
 /// Plays a seed; a panic is a failure like others.
@@ -148,6 +132,9 @@ fn play_caught(seed: u64) -> Report {
 }
 
 fn progress(totals: &Mutex<Totals>, running: &AtomicBool, seeds: u64) {
+    if !std::io::stderr().is_terminal() {
+        return;
+    }
     while running.load(Ordering::Relaxed) {
         std::thread::park_timeout(Duration::from_millis(500));
         if let Ok(totals) = totals.lock() {
@@ -193,6 +180,24 @@ impl Totals {
         }
     }
 
+    /// Lists what failed, and says how to see why.
+    fn conclude(&self) -> ExitCode {
+        for (seed, what) in &self.failures {
+            println!("seed {seed}: {what}");
+        }
+        let Some(first) = self.failures.keys().next() else {
+            println!("all seeds passed");
+            return ExitCode::SUCCESS;
+        };
+        println!(
+            "{} of {} seeds failed; the story of one: cargo run --release -p parlor-core --features sim --example simulate -- --seed {first} --trace",
+            self.failures.len(),
+            self.seeds
+        );
+        println!("first failing seed: {first}");
+        ExitCode::FAILURE
+    }
+
     fn print(&self) {
         let Self {
             seeds,
@@ -209,7 +214,7 @@ impl Totals {
             let count = self.faults.get(&fault).copied().unwrap_or(0);
             println!("  {count:>10}  {fault:?}");
         }
-        println!("operations (done, otherwise):");
+        println!("operations (done, refused):");
         let ops: std::collections::BTreeSet<_> =
             self.done.keys().chain(self.refused.keys()).collect();
         for op in ops {

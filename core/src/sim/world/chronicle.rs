@@ -53,6 +53,11 @@ impl Chronicle {
             .map(|ties| ties.version)
     }
 
+    /// Returns a user's present ties.
+    pub(super) fn present(&self, user: UserId) -> Option<&Ties> {
+        self.versions.get(&user)?.last()
+    }
+
     /// Tells whether a user ever was invited to a group, or waited to be let in.
     pub(super) fn ever_knocked(&self, user: UserId, group: GroupId) -> bool {
         self.since(user, 0)
@@ -91,6 +96,18 @@ impl Ties {
 
     pub(super) fn is_member(&self, group: GroupId) -> bool {
         self.groups.contains_key(&group)
+    }
+
+    pub(super) fn waits(&self, group: GroupId) -> bool {
+        self.waiting.contains(&group)
+    }
+
+    /// The groups that the user manages.
+    pub(super) fn managed(&self) -> impl Iterator<Item = GroupId> {
+        let groups = self.groups.iter();
+        groups
+            .filter(|(_, role)| role.manages())
+            .map(|(group, _)| *group)
     }
 
     pub(super) fn is_invited(&self, group: GroupId) -> bool {

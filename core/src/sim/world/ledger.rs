@@ -202,7 +202,7 @@ impl World<'_> {
                 self.ledger.is_member(group, from) && !self.ledger.muted.contains(&(group, from))
             }
             Place::Direct(pair) => pair.other(from).is_some_and(|other| {
-                let present = |of: UserId| self.chronicle.since(of, u64::MAX).last();
+                let present = |of: UserId| self.chronicle.present(of);
                 present(from).is_some_and(|ties| ties.is_friend(other))
                     && present(other).is_some_and(|ties| ties.is_friend(from))
             }),

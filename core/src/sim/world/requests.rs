@@ -1,6 +1,7 @@
 //! What devices ask for: every op of the protocol.
 
 use super::World;
+use super::chronicle::Ties;
 use super::devices::{PASSWORDS, password};
 use crate::id::{ConversationRef, GroupId, Seq, UserId};
 use crate::log::{FriendState, GroupChange, JoinPolicy, Role};
@@ -131,9 +132,8 @@ impl World<'_> {
         use GroupOtherAction::{Approve, Invite, Reject, Remove};
         use GroupSelfAction::{Disband, Join, Leave};
         let group = self.group_of(index);
-        let other = self.other_user(user);
         match self.random.below(100) {
-            0..12 => {
+            0..5 => {
                 let key = self.random.chance(500).then(|| self.random.below(4));
                 let policies = JoinPolicy::ALL;
                 Request::GroupCreate {
@@ -143,26 +143,36 @@ impl World<'_> {
                     key: key.map(|number| key_of(&format!("group {number}"))),
                 }
             }
-            12..50 => {
+            5..46 => {
                 let actions = [Join, Join, Join, Join, Leave, Leave, Disband];
                 let action = self.random.pick(&actions).unwrap_or(Join);
                 Request::GroupSelf { action, group }
             }
-            50..78 => {
+            46..76 => {
                 let actions = [Invite, Invite, Approve, Approve, Reject, Remove];
                 let action = self.random.pick(&actions).unwrap_or(Invite);
+                let group = self.managed_group(user, group);
+                let other = match action {
+                    Invite => self.other_user(user),
+                    Approve | Reject => self.someone(user, |ties| ties.waits(group)),
+                    Remove => self.someone(user, |ties| ties.is_member(group)),
+                };
                 Request::GroupOther {
                     action,
                     group,
                     user: other,
                 }
             }
-            78..90 => Request::GroupRole {
-                group,
-                user: other,
-                role: self.random.pick(Role::ALL).unwrap_or(Role::Member),
-            },
+            76..90 => {
+                let group = self.managed_group(user, group);
+                Request::GroupRole {
+                    group,
+                    user: self.someone(user, |ties| ties.is_member(group)),
+                    role: self.random.pick(Role::ALL).unwrap_or(Role::Member),
+                }
+            }
             _ => {
+                let group = self.managed_group(user, group);
                 let join = self.random.pick(JoinPolicy::ALL);
                 let number = self.random.below(5);
                 let change = GroupChange {
@@ -234,6 +244,27 @@ impl World<'_> {
         match self.random.pick(&others) {
             Some(other) if self.random.chance(970) => other,
             _ => UserId(self.random.between(1, 14)),
+        }
+    }
+
+    /// Another user whose ties are such, mostly.
+    fn someone(&mut self, user: UserId, such: impl Fn(&Ties) -> bool) -> UserId {
+        let is = |other: &UserId| self.chronicle.present(*other).is_some_and(&such);
+        let others = self.people.iter().filter_map(|person| person.user);
+        let found: Vec<UserId> = others.filter(|other| *other != user && is(other)).collect();
+        match self.random.pick(&found) {
+            Some(other) if self.random.chance(850) => other,
+            _ => self.other_user(user),
+        }
+    }
+
+    /// A group that a user manages, mostly.
+    fn managed_group(&mut self, user: UserId, otherwise: GroupId) -> GroupId {
+        let ties = self.chronicle.present(user);
+        let managed: Vec<GroupId> = ties.map_or_else(Vec::new, |ties| ties.managed().collect());
+        match self.random.pick(&managed) {
+            Some(group) if self.random.chance(800) => group,
+            _ => otherwise,
         }
     }
 

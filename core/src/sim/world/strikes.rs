@@ -62,8 +62,9 @@ impl World<'_> {
                     let name = world
                         .links
                         .get(&link)
-                        .map(|link| world.device_name(link.device));
-                    format!("{name:?}'s connection breaks; device learns: {device}, node: {node}")
+                        .map(|link| world.device_name(link.device))
+                        .unwrap_or_default();
+                    format!("{name}'s connection breaks; device learns: {device}, node: {node}")
                 });
                 self.cut(link, device, node);
             }
