@@ -23,7 +23,8 @@ impl World<'_> {
         let Some(device) = self.devices.get(index) else {
             return;
         };
-        let (settling, leaving) = (self.faults.stopped, self.ledger.leaving);
+        let settling = self.faults.stopped;
+        let leaving = self.ledger.leaving || (settling && device.away);
         match &device.status {
             Status::Offline(_) if leaving => {}
             _ if leaving => self.feed_device(index, Input::Disconnect),

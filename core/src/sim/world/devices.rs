@@ -41,6 +41,8 @@ pub(super) struct Device {
     pub(super) asked: BTreeMap<Ticket, Request>,
     pub(super) last_ticket: u64,
     pub(super) view: View,
+    /// Whether it stays away once all works again, and is to be seen as offline.
+    pub(super) away: bool,
     /// What it is to ask for once all works again.
     pub(super) errands: VecDeque<Request>,
     /// Acknowledgements that are not answered.
@@ -123,6 +125,7 @@ impl Device {
             asked: BTreeMap::new(),
             last_ticket: 0,
             view: View::default(),
+            away: false,
             errands: VecDeque::new(),
             acknowledging: BTreeMap::new(),
             wake_at: None,

@@ -22,9 +22,13 @@ impl World<'_> {
         }
         self.say(|_| "FAULTS STOP".to_owned());
         self.heal();
+        self.send_some_away();
         let began = self.now;
         self.run_until_ok(SETTLES_WITHIN, Self::settled);
         self.report.settled_after = self.now.since(began);
+        if self.report.failure.is_some() {
+            return;
+        }
         self.say(|_| "ALL SPEAK".to_owned());
         self.have_everyone_speak();
         self.run_until_ok(AGREES_WITHIN, Self::errands_done);
@@ -35,6 +39,16 @@ impl World<'_> {
         self.say(|_| "ALL LEAVE".to_owned());
         self.ledger.leaving = true;
         self.run_until_ok(LEAVES_WITHIN, Self::empty);
+    }
+
+    /// Some people leave with all their devices: the others must see them as offline.
+    fn send_some_away(&mut self) {
+        for person in 0..self.people.len() {
+            let away = self.random.chance(250);
+            for device in &mut self.devices {
+                device.away |= away && device.person == person;
+            }
+        }
     }
 
     /// Lets time pass until a check holds; it must within `limit`.
@@ -61,7 +75,8 @@ impl World<'_> {
         for (index, device) in self.devices.iter().enumerate() {
             let name = self.device_name(index);
             match &device.status {
-                Status::Online => {}
+                Status::Offline(_) if device.away => continue,
+                Status::Online if !device.away => {}
                 Status::Offline(Offline::Ended(_)) => continue,
                 status => return Err(format!("{name} is {status:?}")),
             }
