@@ -89,12 +89,14 @@ async fn serve(shared: &Arc<Shared>, shards: &Shards) -> Trouble {
             },
             first = pin!(more.fuse()) => if let Some(first) = first {
                 let batch = Batch::collect(shared, first);
-                let mut batch = Box::pin(batch.publish(shards.clone())).fuse();
-                // Written in this order, whoever is asked first later on.
-                if let Some(Err(trouble)) = (&mut batch).now_or_never() {
-                    return trouble;
+                let mut batch = Box::pin(batch.publish(shards.clone()));
+                // Written in this order, whoever is asked first later on. The answer may be there
+                // already.
+                match (&mut batch).now_or_never() {
+                    Some(Ok(())) => {}
+                    Some(Err(trouble)) => return trouble,
+                    None => under_way.push(batch),
                 }
-                under_way.push(batch);
             },
             () = ping => {
                 ping.set(sleep(shared.options.ping).fuse());

@@ -37,6 +37,21 @@ fn every_message_arrives_in_order_where_its_channel_is_subscribed() {
 }
 
 #[test]
+fn one_message_after_the_other_arrives() {
+    let (_folder, redis) = redis(&[]);
+    let (here, there) = (Node::open(&redis.url()), Node::open(&redis.url()));
+    there.subscribe(1, &[user(1)]);
+    for number in 1..=10_000 {
+        here.publish(user(1), changed(number));
+        // Each goes out alone, so that answers come whenever they may.
+        while there.counts().received < number {
+            assert_eq!(here.counts().dropped, 0);
+            std::thread::yield_now();
+        }
+    }
+}
+
+#[test]
 fn a_subscription_that_ended_brings_nothing() {
     let (_folder, redis) = redis(&[]);
     let node = Node::open(&redis.url());
