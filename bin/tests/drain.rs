@@ -156,6 +156,8 @@ fn cursors_are_written_before_the_end() {
         ada.ok(json!({"op": "send", "to": to, "key": key, "text": "Tea?"}));
     }
     ada.ok(json!({"op": "ack", "in": {"group": group}, "delivered": 5, "read": 4}));
+    // Gone at once, so that the drain waits for nobody.
+    drop(ada);
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
 
