@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::chat;
+use crate::{chat, migrate};
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -25,6 +25,14 @@ Examples:
       Prints every setting as `parlor serve` would use it, secrets left out, or what is wrong.
   parlor check-config
       Prints the defaults, as a file to begin with.";
+
+const MIGRATE_EXAMPLES: &str = "\
+Examples:
+  parlor migrate --config /etc/parlor.toml --dry-run
+      Says which migrations the store lacks.
+  parlor migrate --config /etc/parlor.toml
+      Applies them. Servers do so themselves when they start, unless their file says migrate = false.
+      Where many do at once, one does it and the others wait.";
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,13 +55,16 @@ pub(crate) enum Command {
     Serve(ServeArguments),
     /// Chats in the terminal.
     Chat(chat::Arguments),
+    /// Brings the store's tables up to date.
+    #[command(after_help = MIGRATE_EXAMPLES)]
+    Migrate(migrate::Arguments),
     /// Prints the effective configuration, or what is wrong with it.
     #[command(after_help = CHECK_EXAMPLES)]
     CheckConfig(ServeArguments),
 }
 
 /// Where to find the settings, and those that have flags.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct ServeArguments {
     /// The configuration file (TOML).
     #[arg(long, value_name = "FILE", env = "PARLOR_CONFIG")]
@@ -63,7 +74,8 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "ADDR", env = "PARLOR_LISTEN")]
     pub(crate) listen: Option<String>,
 
-    /// Where to keep everything: sqlite:FILE. [default: sqlite:parlor.db]
+    /// Where to keep everything: sqlite:FILE, or mysql://user:password@host:port/database.
+    /// [default: sqlite:parlor.db]
     #[arg(long, value_name = "URL", env = "PARLOR_STORE", hide_env_values = true)]
     pub(crate) store: Option<String>,
 

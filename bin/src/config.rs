@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) proxies: ProxyOptions,
     /// The URL of the store.
     pub(crate) store: String,
+    /// Whether the server brings the store's tables up to date.
+    pub(crate) migrate: bool,
     /// The URL of the relay.
     pub(crate) relay: Option<String>,
     /// The cluster's secret; a single node without one takes that of its store.
@@ -128,6 +130,7 @@ impl Default for Settings {
             listen: "127.0.0.1:6000".to_owned(),
             proxies: ProxyOptions::default(),
             store: "sqlite:parlor.db".to_owned(),
+            migrate: true,
             relay: None,
             secret: None,
             log: "info".to_owned(),
@@ -242,6 +245,8 @@ mod tests {
             r#"
                 listen = "[::1]:7000"
                 store = "sqlite:/tmp/x.db"
+                migrate = false
+                password = { memory_kib = 8, iterations = 1 }
                 secret = "0123456789abcdef0123456789abcdef"
                 proxy_from = ["10.1.2.3/8", "::1"]
                 log = "debug"
@@ -267,9 +272,6 @@ mod tests {
                 proxy_seconds = 4
                 session_days = 1
                 edit_hours = 2
-                [password]
-                memory_kib = 8
-                iterations = 1
             "#,
         )
         .unwrap();
@@ -277,6 +279,7 @@ mod tests {
         for line in [
             r#"listen = "[::1]:7000""#,
             r#"store = "sqlite:/tmp/x.db""#,
+            "migrate = false",
             "# secret: set",
             r#"proxy_from = ["10.0.0.0/8", "::1/128"]"#,
             r#"log = "debug""#,

@@ -6,6 +6,7 @@ mod chat;
 mod cli;
 mod config;
 mod logging;
+mod migrate;
 mod relay;
 mod serve;
 
@@ -20,6 +21,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Chat(arguments) => chat::run(arguments),
+        Command::Migrate(arguments) => migrate::run(arguments),
         Command::CheckConfig(arguments) => match config::load(&arguments) {
             Ok(settings) => print(&settings.to_string()),
             Err(error) => fail(&error),

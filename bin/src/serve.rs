@@ -177,6 +177,7 @@ fn advice(error: &io::Error) -> &'static str {
 fn options(settings: &Settings) -> Options {
     Options {
         limits: settings.limits,
+        migrate: settings.migrate,
         password: PasswordOptions {
             memory_kib: settings.password.memory_kib,
             iterations: settings.password.iterations,

@@ -351,6 +351,7 @@ fn it_tells_its_version_and_teaches() {
         &["--help"][..],
         &["serve", "--help"],
         &["chat", "--help"],
+        &["migrate", "--help"],
         &["check-config", "--help"],
     ] {
         let (code, out, _) = run(&folder, arguments);

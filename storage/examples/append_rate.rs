@@ -1,9 +1,11 @@
 //! Measures how many messages per second one store takes: users in pairs, each with some sends
 //! under way.
 //!
-//! `cargo run --release -p parlor-storage --example append_rate [seconds] [pairs] [under way each]`
+//! `cargo run --release -p parlor-storage --example append_rate [seconds] [pairs] [under way each] [store]`
+//!
+//! The store is a fresh SQLite file in the present folder, unless an empty database is named by its
+//! URL, or `mariadb` for a private server that is started for the purpose.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +16,7 @@ use parlor_core::name::{Key, Name};
 use parlor_core::protocol::request::{FriendAction, UserRef};
 use parlor_core::secret::Secret;
 use parlor_core::store::{Applied, Command, Done, StoreRequest, StoreResponse};
+use parlor_servers::MariaDb;
 use parlor_storage::{Options, PasswordOptions, SqlStore};
 
 type Failed = Box<dyn std::error::Error + Send + Sync>;
@@ -25,12 +28,22 @@ fn main() -> Result<(), Failed> {
     };
     let (seconds, pairs, each) = (number(5)?, number(250)?, number(2)?);
     let folder = tempfile::tempdir_in(".")?;
-    block_on(measure(folder.path(), seconds, pairs, each))
+    let (url, _server) = match arguments.next() {
+        None => (
+            format!("sqlite:{}", folder.path().join("rate.db").display()),
+            None,
+        ),
+        Some(name) if name == "mariadb" => {
+            let server = MariaDb::start(folder.path(), &["--innodb-buffer-pool-size=512M"])?;
+            (server.create_database("rate")?, Some(server))
+        }
+        Some(url) => (url, None),
+    };
+    block_on(measure(&url, seconds, pairs, each))
 }
 
 #[expect(clippy::print_stdout, reason = "the program's answer")]
-async fn measure(folder: &Path, seconds: u64, pairs: u64, each: u64) -> Result<(), Failed> {
-    let url = format!("sqlite:{}", folder.join("rate.db").display());
+async fn measure(url: &str, seconds: u64, pairs: u64, each: u64) -> Result<(), Failed> {
     let options = Options {
         password: PasswordOptions {
             memory_kib: 8,
@@ -39,7 +52,7 @@ async fn measure(folder: &Path, seconds: u64, pairs: u64, each: u64) -> Result<(
         },
         ..Options::default()
     };
-    let store = SqlStore::open(&url, options, Arc::new(|_| {})).await?;
+    let store = SqlStore::open(url, options, Arc::new(|_| {})).await?;
     let (done, stop) = (
         Arc::new(AtomicU64::new(0)),
         Arc::new(AtomicBool::new(false)),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use parlor_core::store::Mark;
-use sea_orm::{DatabaseTransaction, DbErr};
+use sea_orm::{DatabaseTransaction, DbErr, Value};
 
 use crate::context::Context;
 use crate::convert::{number, sql};
@@ -24,21 +24,58 @@ pub(crate) async fn raise(context: &Context, marks: &[Mark]) -> Result<(), Failu
     }
     let transaction = context.dialect.begin_write(&context.writer).await?;
     let last = ends(&transaction, context.dialect, &raised).await?;
-    for ((conversation, user), (delivered, read)) in raised {
-        let Some(last) = last.get(&conversation) else {
-            continue;
-        };
-        Sql::new(context.dialect, "UPDATE member SET ")
-            .then(context.dialect.raise_cursors())
-            .then(" WHERE conversation_id = ? AND user_id = ?")
-            .bind(sql(delivered.min(*last)))
-            .bind(sql(read.min(*last)))
-            .bind(conversation)
-            .bind(user)
-            .run(&transaction)
-            .await?;
+    let rows: Vec<[i64; 4]> = raised
+        .into_iter()
+        .filter_map(|((conversation, user), (delivered, read))| {
+            let last = *last.get(&conversation)?;
+            let (delivered, read) = (sql(delivered.min(last)), sql(read.min(last)));
+            Some([conversation, user, delivered, read])
+        })
+        .collect();
+    match context.dialect {
+        Dialect::Sqlite => one_by_one(&transaction, &rows).await?,
+        Dialect::MySql => together(&transaction, &rows).await?,
     }
     transaction.commit().await?;
+    Ok(())
+}
+
+/// Raises each cursor with a statement of its own, which costs nothing in the same process.
+async fn one_by_one(transaction: &DatabaseTransaction, rows: &[[i64; 4]]) -> Result<(), DbErr> {
+    let dialect = Dialect::Sqlite;
+    for [conversation, user, delivered, read] in rows {
+        Sql::new(dialect, "UPDATE member SET ")
+            .then(dialect.raise_cursors())
+            .then(" WHERE conversation_id = ? AND user_id = ?")
+            .bind(*delivered)
+            .bind(*read)
+            .bind(*conversation)
+            .bind(*user)
+            .run(transaction)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Raises many cursors with one statement, which locks them in the order of the list.
+async fn together(transaction: &DatabaseTransaction, rows: &[[i64; 4]]) -> Result<(), DbErr> {
+    for chunk in rows.chunks(CHUNK) {
+        let rows: Vec<[Value; 4]> = chunk.iter().map(|row| row.map(Value::from)).collect();
+        Sql::new(Dialect::MySql, "UPDATE (")
+            .table(
+                "SELECT ? AS c, ? AS u, ? AS d, ? AS r",
+                " UNION ALL SELECT ?, ?, ?, ?",
+                &rows,
+            )
+            .then(
+                ") raised STRAIGHT_JOIN member \
+                 ON conversation_id = raised.c AND user_id = raised.u \
+                 SET delivered_seq = GREATEST(delivered_seq, raised.d), \
+                 read_seq = GREATEST(read_seq, raised.r)",
+            )
+            .run(transaction)
+            .await?;
+    }
     Ok(())
 }
 

@@ -141,7 +141,7 @@ async fn migrate(
     }
     let lacking = schema::check(database, dialect, shown, apply).await?;
     if apply {
-        schema::apply(database, dialect, shown).await?;
+        schema::apply(database, dialect, shown, &lacking).await?;
     }
     Ok(lacking)
 }

@@ -61,6 +61,20 @@ impl Sql {
         self
     }
 
+    /// Adds rows, at most [`CHUNK`], as a table: `first` and `next` are the text for one row each.
+    pub(crate) fn table<const N: usize>(
+        mut self,
+        first: &'static str,
+        next: &'static str,
+        rows: &[[Value; N]],
+    ) -> Self {
+        for (index, row) in padded(rows).enumerate() {
+            self.text.push_str(if index == 0 { first } else { next });
+            self.values.extend(row.iter().cloned());
+        }
+        self
+    }
+
     /// Adds arms of a `CASE`, at most [`CHUNK`]: what each number becomes.
     pub(crate) fn arms(mut self, arms: &[(i64, i64)]) -> Self {
         for (key, value) in padded(arms) {

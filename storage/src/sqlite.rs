@@ -80,9 +80,9 @@ async fn migrate(writer: &DatabaseConnection, path: &Path, apply: bool) -> Resul
     let begun = Dialect::Sqlite.begin_write(writer).await;
     let transaction = begun.map_err(&failed)?;
     let name = path.display().to_string();
-    schema::check(&transaction, Dialect::Sqlite, &name, apply).await?;
+    let lacking = schema::check(&transaction, Dialect::Sqlite, &name, apply).await?;
     if apply {
-        schema::apply(&transaction, Dialect::Sqlite, &name).await?;
+        schema::apply(&transaction, Dialect::Sqlite, &name, &lacking).await?;
     }
     transaction.commit().await.map_err(&failed)
 }

@@ -467,6 +467,29 @@ fn a_migration_that_was_cut_short_is_completed() {
     });
 }
 
+#[test]
+fn a_user_needs_few_rights() {
+    let database = Fresh::new();
+    let name = &database.name;
+    let grant = |rights: &str, user: &str| {
+        database.tamper(&format!(
+            "CREATE USER '{user}'@'127.0.0.1' IDENTIFIED BY 'p@ss'; GRANT {rights} ON `{name}`.* TO '{user}'@'127.0.0.1'"
+        ));
+        let (_, host) = database.url.rsplit_once('@').unwrap();
+        format!("mysql://{user}:p%40ss@{host}")
+    };
+    let rows = "SELECT, INSERT, UPDATE, DELETE";
+    let operator = grant(&format!("{rows}, CREATE, INDEX"), &format!("{name}_o"));
+    let node = grant(rows, &format!("{name}_n"));
+    block_on(async {
+        migrate(&operator, false).await.unwrap();
+        let store = open_url(&node, options()).await;
+        let (ann, _, place) = pair(&store).await;
+        assert_eq!(seq(store.execute(send(ann, place, "a")).await).0, 1);
+        store.close().await;
+    });
+}
+
 #[track_caller]
 fn refused(url: &str, options: Options) -> String {
     match block_on(SqlStore::open(url, options, no_sink())) {

@@ -19,6 +19,7 @@ pub(super) struct File {
     listen: Option<String>,
     proxy_from: Option<Vec<String>>,
     store: Option<String>,
+    migrate: Option<bool>,
     relay: Option<String>,
     secret: Option<String>,
     log: Option<String>,
@@ -98,6 +99,7 @@ impl File {
             settings.proxies.from = networks(&proxy_from)?;
         }
         set(&mut settings.store, self.store);
+        set(&mut settings.migrate, self.migrate);
         set(&mut settings.log, self.log);
         settings.relay = self.relay.or(settings.relay.take());
         settings.secret = self.secret.map(Secret::new).or(settings.secret.take());

@@ -18,6 +18,7 @@ impl fmt::Display for Settings {
             .collect();
         writeln!(out, "proxy_from = [{}]", networks.join(", "))?;
         writeln!(out, "store = {}", quoted(&self.store_without_password()))?;
+        writeln!(out, "migrate = {}", self.migrate)?;
         match &self.relay {
             Some(relay) => writeln!(out, "relay = {}", quoted(&without_password(relay)))?,
             None => writeln!(out, "# relay: none, this node is alone")?,
