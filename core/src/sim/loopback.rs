@@ -37,6 +37,8 @@ pub struct Loopback {
     pub published: Vec<(Channel, RelayMessage)>,
     /// Who is online on other nodes, as the relay says.
     pub elsewhere: BTreeSet<UserId>,
+    /// The channels that the node is subscribed to.
+    pub subscribed: BTreeSet<Channel>,
     /// Whether the drain is over.
     pub drained: bool,
     now: Timestamp,
@@ -59,6 +61,7 @@ impl Loopback {
             store: MemoryStore::new(limits),
             published: Vec::new(),
             elsewhere: BTreeSet::new(),
+            subscribed: BTreeSet::new(),
             drained: false,
             now,
             last_connection: 0,
@@ -297,10 +300,13 @@ impl Loopback {
                 }
             },
             Effect::Publish { channel, message } => self.published.push((channel, message)),
-            Effect::Subscribe { token, .. } => match &mut self.unconfirmed {
-                Some(unconfirmed) => unconfirmed.push(token),
-                None => return Some(Input::Subscribed { token }),
-            },
+            Effect::Subscribe { token, channels } => {
+                self.subscribed.extend(channels);
+                match &mut self.unconfirmed {
+                    Some(unconfirmed) => unconfirmed.push(token),
+                    None => return Some(Input::Subscribed { token }),
+                }
+            }
             Effect::AskPresence { token, mut users } => match &mut self.questions {
                 Some(questions) => questions.push((token, users)),
                 None => {
@@ -309,7 +315,11 @@ impl Loopback {
                     return Some(Input::Presence { token, online });
                 }
             },
-            Effect::Unsubscribe { .. } => {}
+            Effect::Unsubscribe { channels } => {
+                for channel in channels {
+                    self.subscribed.remove(&channel);
+                }
+            }
             Effect::Drained => self.drained = true,
         }
         None

@@ -1,0 +1,354 @@
+//! The normal path, whose faults a repair would hide: the repairs that work by time never run here.
+
+use std::time::Duration;
+
+use parlor_core::engine::{Config, Input};
+use parlor_core::id::{ConnectionId, Pair, Place, Seq, UserId};
+use parlor_core::log::{Body, FriendState};
+use parlor_core::name::Key;
+use parlor_core::protocol::request::{FriendAction, GroupSelfAction, UserRef};
+use parlor_core::protocol::{Event, NoticeCode, Request};
+use parlor_core::relay::{Channel, RelayMessage};
+use parlor_core::store::{
+    Command, Read, ReadDone, StoreError, StoreRequest, StoreResponse, StoreResult,
+};
+
+use crate::{World, config, group, name, send, user};
+
+const LONG: Duration = Duration::from_secs(86_400);
+
+/// A node of a cluster that neither reconciles nor verifies within a day.
+fn cluster() -> World {
+    World::with(Config {
+        clustered: true,
+        reconcile: LONG,
+        reconcile_down: LONG,
+        verify: LONG,
+        ..config()
+    })
+}
+
+/// Carries a change out as another node would: this one is not told.
+fn elsewhere(world: &mut World, command: Command) -> StoreResult {
+    let now = world.node.now();
+    let request = StoreRequest::Command(Box::new(command));
+    world.node.store.execute(request, now)
+}
+
+fn said_elsewhere(world: &mut World, text: &str) {
+    let command = Command::Send {
+        user: UserId(1),
+        place: Place::Direct(Pair::new(UserId(1), UserId(2)).unwrap()),
+        key: Key::new(text).unwrap(),
+        text: text.into(),
+        reply_to: None,
+        meta: None,
+    };
+    elsewhere(world, command).unwrap();
+}
+
+/// Takes where entries were published, and which.
+fn entries_published(world: &mut World) -> Vec<(Channel, u64)> {
+    let entry = |(channel, message)| match message {
+        RelayMessage::Entry(entry) => Some((channel, entry.seq.0)),
+        _ => None,
+    };
+    let published = std::mem::take(&mut world.node.published);
+    published.into_iter().filter_map(entry).collect()
+}
+
+fn ack(with: u64, seq: u64) -> Request {
+    Request::Ack {
+        conversation: user(with),
+        delivered: Some(Seq(seq)),
+        read: None,
+    }
+}
+
+#[test]
+fn nothing_is_told_before_the_commit() {
+    let mut world = cluster();
+    let circle = world.circle(2);
+    world.node.published.clear();
+    world.node.hold_store();
+    world
+        .node
+        .request(circle[0], 1000, send(user(2), "one"))
+        .unwrap();
+    assert_eq!(world.node.published, []);
+    assert_eq!(world.node.take(circle[0]), []);
+    assert_eq!(world.node.take(circle[1]), []);
+    world.node.release_store().unwrap();
+    assert_eq!(world.messages(circle[1]), [(user(1), 1, "one".into())]);
+}
+
+#[test]
+fn nothing_is_told_of_what_the_store_refused() {
+    let mut world = cluster();
+    let circle = world.circle(2);
+    for error in [
+        StoreError::Unavailable,
+        StoreError::Unknown,
+        StoreError::Busy,
+    ] {
+        world.node.published.clear();
+        world.node.hold_store();
+        world
+            .node
+            .request(circle[0], 1000, send(user(2), "one"))
+            .unwrap();
+        let (token, _) = world.node.take_held().pop().unwrap();
+        world.node.complete(token, Err(error.into())).unwrap();
+        world.node.release_store().unwrap();
+        assert_eq!(entries_published(&mut world), [], "{error:?}");
+        assert_eq!(world.messages(circle[1]), [], "{error:?}");
+    }
+}
+
+#[test]
+fn a_commit_is_told_once_on_every_channel_that_it_concerns() {
+    let mut world = cluster();
+    let circle = world.circle(3);
+    let id = world.group_of(&circle);
+    world.node.published.clear();
+    let both = [(Channel::User(UserId(1)), 1), (Channel::User(UserId(2)), 1)];
+    world.ok(circle[0], send(user(2), "one"));
+    assert_eq!(entries_published(&mut world), both);
+    world.ok(circle[0], send(user(2), "one"));
+    assert_eq!(entries_published(&mut world), [], "it was stored before");
+    world.ok(circle[2], send(group(id.0), "all"));
+    assert_eq!(entries_published(&mut world), [(Channel::Group(id), 4)]);
+}
+
+#[test]
+fn a_version_that_rose_is_told_to_those_whose_it_is() {
+    let mut world = cluster();
+    world.register("a");
+    world.register("b");
+    let (a, _) = world.login("a");
+    world.node.published.clear();
+    let who = UserRef::Id(UserId(2));
+    world.ok(a, Request::FriendRequest { who });
+    let mut told: Vec<(Channel, UserId)> = world
+        .node
+        .published
+        .iter()
+        .filter_map(|(channel, message)| match message {
+            RelayMessage::Changed { user, .. } => Some((*channel, *user)),
+            _ => None,
+        })
+        .collect();
+    told.sort_unstable();
+    let own = |number| (Channel::User(UserId(number)), UserId(number));
+    assert_eq!(told, [own(1), own(2)]);
+}
+
+#[test]
+fn a_version_that_rose_elsewhere_has_the_roster_read_again() {
+    let mut world = cluster();
+    world.register("a");
+    world.register("b");
+    let (a, _) = world.login("a");
+    world.node.take(a);
+    let asked = elsewhere(
+        &mut world,
+        Command::FriendRequest {
+            user: UserId(2),
+            who: UserRef::Id(UserId(1)),
+        },
+    );
+    let Ok(StoreResponse::Applied(applied)) = asked else {
+        panic!("{asked:?}")
+    };
+    for (user, version) in applied.changed {
+        let message = RelayMessage::Changed { user, version };
+        world.node.input(Input::Relayed { message }).unwrap();
+    }
+    let told = Event::Friend {
+        user: UserId(2),
+        name: name("b"),
+        state: FriendState::RequestedBy,
+    };
+    assert_eq!(world.events(a), [told]);
+}
+
+#[test]
+fn what_the_relay_lost_while_it_was_away_is_found_once_it_is_back() {
+    let mut world = cluster();
+    let circle = world.circle(2);
+    world.node.input(Input::RelayLost).unwrap();
+    said_elsewhere(&mut world, "one");
+    elsewhere(
+        &mut world,
+        Command::Friend {
+            user: UserId(1),
+            action: FriendAction::Remove,
+            other: UserId(2),
+        },
+    )
+    .unwrap();
+    assert_eq!(world.events(circle[1]), []);
+    world.node.input(Input::RelayUp).unwrap();
+    let events = world.events(circle[1]);
+    let message = |event: &Event| matches!(event, Event::Message(message) if message.seq == Seq(1));
+    let removed = |event: &Event| {
+        matches!(
+            event,
+            Event::Friend {
+                state: FriendState::None,
+                ..
+            }
+        )
+    };
+    assert_eq!(events.len(), 2, "{events:?}");
+    assert!(events.iter().any(message) && events.iter().any(removed));
+}
+
+#[test]
+fn channels_are_left_with_the_last_session_and_no_earlier() {
+    let mut world = cluster();
+    let circle = world.circle(2);
+    let id = world.group_of(&circle);
+    let users = [1, 2].map(|number| Channel::User(UserId(number)));
+    let all = |channels: &[Channel]| channels.iter().copied().collect();
+    let with_group = all(&[users[0], users[1], Channel::Group(id)]);
+    assert_eq!(world.node.subscribed, with_group);
+    let (other, _) = world.login("b");
+    world.node.disconnect(circle[1]).unwrap();
+    world.wait(Duration::from_secs(10));
+    assert_eq!(world.node.subscribed, with_group, "a session is left");
+    world.node.disconnect(other).unwrap();
+    assert_eq!(world.node.subscribed, with_group, "it may come back");
+    world.wait(Duration::from_secs(10));
+    assert_eq!(world.node.subscribed, all(&[users[0], Channel::Group(id)]));
+    let (b, _) = world.login("b");
+    assert_eq!(world.node.subscribed, with_group);
+    for connection in [circle[0], b] {
+        world.node.disconnect(connection).unwrap();
+    }
+    world.wait(Duration::from_secs(10));
+    assert_eq!(world.node.subscribed, all(&[]));
+}
+
+#[test]
+fn a_groups_channel_is_left_with_its_last_member_here() {
+    let mut world = cluster();
+    let circle = world.circle(2);
+    let id = world.group_of(&circle);
+    let leave = Request::GroupSelf {
+        action: GroupSelfAction::Leave,
+        group: id,
+    };
+    let listens = |world: &World| world.node.subscribed.contains(&Channel::Group(id));
+    world.ok(circle[1], leave);
+    assert!(listens(&world));
+    let disband = Request::GroupSelf {
+        action: GroupSelfAction::Disband,
+        group: id,
+    };
+    world.ok(circle[0], disband);
+    assert!(!listens(&world));
+}
+
+#[test]
+fn acknowledgements_that_the_store_did_not_take_are_written_later() {
+    let mut world = cluster();
+    let circle = world.circle(2);
+    world.ok(circle[0], send(user(2), "one"));
+    world.node.hold_store();
+    world.ok(circle[1], ack(1, 1));
+    world.wait(Duration::from_secs(1));
+    let (token, request) = world.node.take_held().pop().unwrap();
+    assert!(matches!(request, StoreRequest::Mark(_)), "{request:?}");
+    let failed = Err(StoreError::Unavailable.into());
+    world.node.complete(token, failed).unwrap();
+    world.node.release_store().unwrap();
+    world.wait(Duration::from_secs(1));
+    let roster = world.node.store.roster(UserId(2), world.node.now());
+    assert_eq!(roster.unwrap().conversations[0].delivered, Seq(1));
+}
+
+/// Lets time pass until held conversations are verified; the store then says that the log of `a` and
+/// `b` ends at `last`. Returns what a connection is sent.
+fn verified(last: u64) -> (World, Vec<ConnectionId>) {
+    let mut world = World::with(Config {
+        verify: Duration::from_secs(60),
+        ..config()
+    });
+    let circle = world.circle(2);
+    world.ok(circle[0], send(user(2), "one"));
+    world.ok(circle[0], send(user(2), "two"));
+    for connection in &circle {
+        world.node.take(*connection);
+    }
+    world.node.hold_store();
+    world.wait(Duration::from_secs(61));
+    let mut held = world.node.take_held();
+    let verify = |(_, request): &(_, StoreRequest)| {
+        matches!(request, StoreRequest::Read(Read::Heads { .. }))
+    };
+    let (token, request) = held.remove(held.iter().position(verify).unwrap());
+    let mut result = world.node.store.execute(request, world.node.now());
+    let Ok(StoreResponse::Read(ReadDone::Heads { heads, .. })) = &mut result else {
+        panic!("{result:?}")
+    };
+    assert_eq!(heads.len(), 1);
+    heads[0].last = Seq(last);
+    world.node.complete(token, result).unwrap();
+    (world, circle)
+}
+
+#[test]
+fn a_log_that_was_set_back_begins_anew() {
+    for (last, restored) in [(0, true), (1, true), (2, false)] {
+        let (mut world, circle) = verified(last);
+        for connection in circle {
+            let events = world.events(connection);
+            let code = |event: &Event| {
+                matches!(
+                    event,
+                    Event::Notice {
+                        code: NoticeCode::Restored,
+                        retry_ms: Some(_),
+                        ..
+                    }
+                )
+            };
+            assert_eq!(events.iter().any(code), restored, "{last}: {events:?}");
+            assert_eq!(events.len(), usize::from(restored), "{last}: {events:?}");
+        }
+    }
+}
+
+#[test]
+fn what_verifying_finds_is_fetched() {
+    let mut world = World::with(Config {
+        reconcile: LONG,
+        verify: Duration::from_secs(60),
+        clustered: true,
+        ..config()
+    });
+    let circle = world.circle(2);
+    said_elsewhere(&mut world, "one");
+    world.wait(Duration::from_secs(59));
+    assert_eq!(world.messages(circle[1]), []);
+    world.wait(Duration::from_secs(2));
+    assert_eq!(world.messages(circle[1]), [(user(1), 1, "one".into())]);
+    assert_eq!(world.node.engine.repairs().verified, 1);
+}
+
+#[test]
+fn a_session_is_told_of_an_entry_as_the_store_has_it() {
+    let mut world = cluster();
+    let circle = world.circle(2);
+    let at = world.node.now();
+    world.ok(circle[0], send(user(2), "one"));
+    let events = world.events(circle[1]);
+    let [Event::Message(message)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    let place = Place::Direct(Pair::new(UserId(1), UserId(2)).unwrap());
+    let entry = world.node.store.entry(place, Seq(1)).unwrap();
+    assert_eq!((message.at, &message.body), (at, &entry.body));
+    assert!(matches!(&message.body, Body::Text(text) if &*text.text == "one"));
+}
