@@ -76,15 +76,15 @@ pub(super) fn fill<T: Item>(items: &[T], end: usize, out: &mut Vec<u8>) -> usize
     items.len()
 }
 
-/// Returns how many bytes a list of all the items takes; stops counting once that is more than a
-/// frame.
+/// Returns how many bytes a list of all the items takes, a comma with each; stops counting once that
+/// is more than a frame.
 pub(super) fn size<T: Item>(items: &[T]) -> usize {
     let mut scratch = Vec::new();
     let mut size = 0;
-    for (index, item) in items.iter().enumerate() {
+    for item in items {
         scratch.clear();
         item.write(&mut scratch);
-        size += scratch.len() + usize::from(index > 0);
+        size += scratch.len() + 1;
         if size > MAX_SERVER_FRAME {
             break;
         }

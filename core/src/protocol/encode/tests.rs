@@ -462,19 +462,22 @@ fn a_history_is_cut_at_the_far_end() {
     }
 }
 
+/// A history of messages from a number up to 16, of which the last has a text of `length` bytes.
+fn history(first: u64, length: usize, keep: Keep) -> Reply {
+    let filler = |seq| message(seq, Body::Text(text(&"x".repeat(MAX_TEXT_BYTES))));
+    let mut messages: Vec<_> = (first..=15).map(filler).collect();
+    let last = message(16, Body::Text(text(&"x".repeat(length))));
+    messages.push(last);
+    Reply::History {
+        messages,
+        more: false,
+        keep,
+    }
+}
+
 #[test]
 fn a_history_that_fits_to_the_byte_is_whole() {
-    let history = |length: usize, keep| {
-        let filler = |seq| message(seq, Body::Text(text(&"x".repeat(MAX_TEXT_BYTES))));
-        let mut messages: Vec<_> = (1..=15).map(filler).collect();
-        let last = message(16, Body::Text(text(&"x".repeat(length))));
-        messages.push(last);
-        Reply::History {
-            messages,
-            more: false,
-            keep,
-        }
-    };
+    let history = |length, keep| history(1, length, keep);
     for keep in [Keep::First, Keep::Last] {
         let (length, _) = cut(history(1, keep));
         // `"more":false` is what room is kept for.
@@ -487,6 +490,17 @@ fn a_history_that_fits_to_the_byte_is_whole() {
         let (_, ok) = cut(history(full + 1, keep));
         assert_eq!(ok["more"], true);
         assert_eq!(seqs(&ok).len(), 15);
+    }
+}
+
+#[test]
+fn the_end_of_a_history_fills_the_frame_to_the_byte() {
+    let (length, _) = cut(history(1, 1, Keep::Last));
+    let full = MAX_SERVER_FRAME - length + 1;
+    for (text, first) in [(full, 1), (full + 1, 2)] {
+        let (_, ok) = cut(history(0, text, Keep::Last));
+        assert_eq!(seqs(&ok), (first..=16).collect::<Vec<u64>>());
+        assert_eq!(ok["more"], true);
     }
 }
 
