@@ -10,6 +10,7 @@ pub mod id;
 pub mod log;
 pub mod name;
 pub mod protocol;
+mod random;
 pub mod relay;
 pub mod rules;
 pub mod secret;

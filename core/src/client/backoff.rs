@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::random::Random;
 use crate::time::{Timestamp, millis};
 
 /// Waits that double from the first to the longest, each drawn from the upper half of its range,
@@ -21,7 +22,7 @@ impl Backoff {
             first,
             longest,
             attempts: 0,
-            random: Random(seed),
+            random: Random::new(seed),
         }
     }
 
@@ -40,25 +41,6 @@ impl Backoff {
     }
 }
 
-/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
-#[derive(Clone, Debug)]
-struct Random(u64);
-
-impl Random {
-    /// Returns a number below `bound`; zero for a bound of zero.
-    const fn below(&mut self, bound: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        match mixed.checked_rem(bound) {
-            Some(number) => number,
-            None => 0,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,6 +54,16 @@ mod tests {
         }
         backoff.reset();
         assert!((250..=500).contains(&backoff.next(Timestamp(0)).0));
+    }
+
+    #[test]
+    fn a_wait_may_take_all_of_its_range() {
+        let mut waits = std::collections::BTreeSet::new();
+        for seed in 0..64 {
+            let mut backoff = Backoff::new(Duration::from_millis(4), Duration::from_secs(4), seed);
+            waits.insert(backoff.next(Timestamp(0)).0);
+        }
+        assert!(waits.iter().eq(&[2, 3, 4]), "{waits:?}");
     }
 
     #[test]

@@ -215,6 +215,15 @@ mod tests {
     }
 
     #[test]
+    fn a_conversation_whose_sends_are_all_under_way_delays_no_other() {
+        let mut outbox = Outbox::new(4, 2);
+        for (to, number) in [(BOB, 1), (EVE, 2)] {
+            outbox.push(to, Ticket(number), send(to, number)).unwrap();
+        }
+        assert_eq!(drained(&mut outbox, 0), [1, 2]);
+    }
+
+    #[test]
     fn a_full_outbox_refuses() {
         let refused = filled(1).push(BOB, Ticket(9), send(BOB, 9));
         assert_eq!(refused, Err(NotSent::OutboxFull));

@@ -64,6 +64,7 @@ use crate::engine::table::Table;
 use crate::engine::timers::{Alarm, Timers};
 use crate::engine::user::{LocalGroup, LocalUser};
 use crate::id::{ConnectionId, GroupId, StoreToken, SubscriptionToken, UserId};
+use crate::random::Random;
 use crate::store::StoreRequest;
 use crate::time::Timestamp;
 
@@ -104,7 +105,7 @@ pub struct Engine {
     timers: Timers,
     stopping: Stopping,
     repairs: Repairs,
-    random: u64,
+    random: Random,
     /// Tells this engine's messages to other nodes from theirs.
     origin: u64,
 }
@@ -144,7 +145,7 @@ impl Engine {
     /// Makes an engine that knows nobody yet.
     #[must_use]
     pub fn new(config: Config, now: Timestamp) -> Self {
-        let random = config.seed;
+        let random = Random::new(config.seed);
         let mut engine = Self {
             config,
             now,
@@ -285,13 +286,8 @@ impl Engine {
         }
     }
 
-    /// Returns a number below `bound`, for what need not be secret (SplitMix64; Steele, Lea and Flood, "Fast
-    /// splittable pseudorandom number generators", 2014).
-    fn jitter(&mut self, bound: u64) -> u64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % bound.max(1)
+    /// Returns a number below `bound`, for what need not be secret.
+    const fn jitter(&mut self, bound: u64) -> u64 {
+        self.random.below(bound)
     }
 }

@@ -55,3 +55,14 @@ pub const DEFAULT_LIMIT: u32 = 50;
 
 /// The most positions that a client may name in `have`.
 pub const MAX_HAVE: usize = 2048;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_limits_are_those_of_version_1() {
+        assert_eq!(super::MAX_CLIENT_FRAME, 65_536);
+        assert_eq!(super::MAX_SERVER_FRAME, 262_144);
+        assert_eq!(super::MAX_TEXT_BYTES, 16_384);
+        assert_eq!(super::MAX_META_BYTES, 4096);
+    }
+}

@@ -160,6 +160,105 @@ fn positions_of_another_account_with_the_same_name_are_not_kept() {
 }
 
 #[test]
+fn positions_are_named_to_whoever_takes_the_session_up_again() {
+    let have = |request: Request| match request {
+        Request::Login { start, .. } | Request::Resume { start, .. } => start.have,
+        _ => panic!(),
+    };
+    let by_id = |number| Request::Login {
+        who: UserRef::Id(UserId(number)),
+        password: Secret::new("correct horse"),
+        device: None,
+        start: Start::default(),
+    };
+    let by_token = |token: &str| Request::Resume {
+        token: Secret::new(token),
+        start: Start::default(),
+    };
+    let known = vec![(BOB, Seq(3))];
+    for (request, named) in [
+        (by_id(1), known.clone()),
+        (by_id(9), Vec::new()),
+        (login("Ann"), known.clone()),
+        (login("eve"), Vec::new()),
+        (by_token("other"), Vec::new()),
+    ] {
+        let mut desk = Desk::online(|_| (), vec![item(BOB, 3, 3)]);
+        desk.reconnect();
+        desk.refuse(2, ErrorCode::TokenExpired);
+        let effects = desk.ask(2, request.clone());
+        let Some(Effect::Send { request: sent, .. }) = effects.into_iter().next() else {
+            panic!("{request:?}")
+        };
+        assert_eq!(have(sent), named, "{request:?}");
+    }
+    // The session's own token, by the caller's hand: the server says that the session is there.
+    let mut desk = Desk::online(|_| (), vec![item(BOB, 3, 3)]);
+    assert_eq!(desk.ask(1, by_token("token")), [sent(2, resume(known))]);
+}
+
+#[test]
+fn positions_that_the_server_does_not_know_are_named_first() {
+    let mut desk = Desk::online(
+        |config| config.have = 1,
+        vec![item(BOB, 3, 3), item(CREW, 5, 4)],
+    );
+    desk.push(CREW, 5);
+    let effects = desk.reconnect();
+    assert_eq!(
+        effects.first(),
+        Some(&sent(2, resume(vec![(CREW, Seq(5))])))
+    );
+}
+
+#[test]
+fn what_was_under_way_for_a_conversation_is_forgotten_with_the_connection() {
+    let mut desk = Desk::online(|_| (), vec![item(CREW, 0, 0)]);
+    desk.push(CREW, 1);
+    assert_eq!(desk.wait(), [sent(2, ack(CREW, 1))]);
+    assert_eq!(desk.push(CREW, 3), [sent(3, history_after(CREW, 1))]);
+    desk.reconnect();
+    // The reply had no room for the conversation.
+    desk.answer(4, session_of(ANN, Vec::new()));
+    assert_eq!(desk.wait(), [sent(5, ack(CREW, 1))]);
+    assert_eq!(desk.push(CREW, 2), [handed(CREW, 2)]);
+    assert_eq!(desk.push(CREW, 3), [handed(CREW, 3)]);
+}
+
+#[test]
+fn a_session_of_another_user_is_not_taken_for_ones_own() {
+    let mut desk = Desk::online(|_| (), Vec::new());
+    desk.reconnect();
+    assert_eq!(
+        desk.answer(2, session_of(UserId(9), Vec::new())),
+        [Effect::Disconnect]
+    );
+    assert_eq!(desk.session.user(), Some(ANN));
+}
+
+#[test]
+fn a_connection_that_has_a_session_already_is_left_and_the_token_kept() {
+    let mut desk = Desk::online(|_| (), Vec::new());
+    desk.reconnect();
+    assert_eq!(
+        desk.refuse(2, ErrorCode::AlreadyLoggedIn),
+        [Effect::Disconnect]
+    );
+    assert_eq!(desk.session.token(), Some(&Secret::new("token")));
+}
+
+#[test]
+fn who_wants_no_connection_any_more_waits_for_none() {
+    let mut desk = Desk::online(|_| (), Vec::new());
+    desk.give(Input::Disconnected);
+    assert_eq!(
+        desk.give(Input::Disconnect),
+        [Effect::Status(Status::Offline(Offline::NotWanted))]
+    );
+    assert_eq!(desk.session.poll_timeout(), None);
+}
+
+#[test]
 fn a_resume_that_fails_for_the_moment_is_repeated() {
     let mut desk = Desk::online(|_| (), Vec::new());
     desk.reconnect();

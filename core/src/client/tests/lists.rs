@@ -150,6 +150,22 @@ fn a_server_that_never_ends_a_list_is_not_asked_for_ever() {
 }
 
 #[test]
+fn other_replies_do_not_end_a_list() {
+    let (mut desk, _) = logged_in(|_| (), r#""friends""#);
+    desk.ask(1, Request::Ping);
+    desk.give(Input::Frame(br#"{"id":3,"ok":{"at":1}}"#.to_vec()));
+    assert!(desk.session.is_listing());
+    assert_eq!(desk.answer(2, friend_page(&[5], false)), [listed(&[5])]);
+}
+
+#[test]
+fn a_session_that_is_left_at_once_has_no_lists() {
+    let (desk, effects) = logged_in(|config| config.conversations = 0, r#""friends""#);
+    assert_eq!(effects, [Effect::Disconnect]);
+    assert!(!desk.session.is_listing());
+}
+
+#[test]
 fn a_page_is_asked_for_again_where_its_refusal_passes() {
     let (mut desk, _) = logged_in(|_| (), r#""friends","groups""#);
     let error = RequestError {
@@ -157,6 +173,7 @@ fn a_page_is_asked_for_again_where_its_refusal_passes() {
         ..ErrorCode::RateLimited.into()
     };
     assert_eq!(desk.refuse(2, error), []);
+    assert!(!desk.session.is_settled(), "a list is not complete");
     let from = desk.now;
     assert_eq!(desk.wait(), [sent(3, friends(Some(4)))]);
     assert_eq!(desk.now, from + Duration::from_secs(5));

@@ -49,6 +49,33 @@ fn a_long_hole_is_read_in_parts() {
 }
 
 #[test]
+fn what_is_kept_above_a_hole_is_bounded() {
+    let mut desk = Desk::online(|config| config.held = 1, vec![item(BOB, 2, 2)]);
+    desk.push(BOB, 4);
+    desk.push(BOB, 5);
+    assert_eq!(
+        desk.answer(2, history(vec![message(BOB, 3)])),
+        [
+            handed(BOB, 3),
+            handed(BOB, 4),
+            sent(3, history_after(BOB, 4))
+        ]
+    );
+}
+
+#[test]
+fn a_history_that_does_not_fit_is_taken_as_far_as_it_does() {
+    let mut desk = Desk::online(|_| (), vec![item(BOB, 2, 2)]);
+    desk.push(BOB, 5);
+    let wrong = [(CREW, 3), (BOB, 2), (BOB, 3), (BOB, 3), (BOB, 4), (BOB, 1)];
+    let wrong = wrong.map(|(conversation, seq)| message(conversation, seq));
+    assert_eq!(
+        desk.answer(2, history(wrong.to_vec())),
+        [3, 4, 5].map(|seq| handed(BOB, seq))
+    );
+}
+
+#[test]
 fn what_history_leaves_out_is_not_for_this_reader() {
     let mut desk = Desk::online(|_| (), vec![item(CREW, 2, 2)]);
     desk.push(CREW, 20);

@@ -18,11 +18,13 @@ fn a_login_gives_the_session_to_the_caller() {
         desk.ask(1, login("ann")),
         [sent(1, login("ann")), Effect::Status(Status::Resuming)]
     );
+    assert!(!desk.session.is_online());
     let reply = session_of(ANN, Vec::new());
     assert_eq!(
         desk.answer(1, reply.clone()),
         [done(1, reply), Effect::Status(Status::Online)]
     );
+    assert!(desk.session.is_online());
     assert_eq!(desk.session.user(), Some(ANN));
     assert_eq!(desk.session.token(), Some(&Secret::new("token")));
 }
@@ -158,6 +160,50 @@ fn a_text_whose_frame_would_be_too_large_is_never_sent() {
         desk.ask(1, large),
         [ended(1, Outcome::NotSent(NotSent::TooLarge))]
     );
+}
+
+#[test]
+fn a_frame_that_is_as_large_as_may_be_is_sent() {
+    let filled = |length: usize| Request::Edit {
+        conversation: BOB,
+        seq: Seq(1),
+        text: "x".repeat(length).into(),
+    };
+    let mut frame = Vec::new();
+    let id = RequestId(crate::id::MAX_INTEGER);
+    crate::protocol::client::encode_request(id, &filled(0), &mut frame);
+    let room = crate::protocol::MAX_CLIENT_FRAME - frame.len();
+    let mut desk = Desk::online(|_| (), Vec::new());
+    assert_eq!(desk.ask(1, filled(room)), [sent(2, filled(room))]);
+    assert_eq!(
+        desk.ask(2, filled(room + 1)),
+        [ended(2, Outcome::NotSent(NotSent::TooLarge))]
+    );
+}
+
+#[test]
+fn a_login_during_a_session_is_a_request_like_others() {
+    let mut desk = Desk::online(|_| (), Vec::new());
+    assert_eq!(desk.ask(1, login("ann")), [sent(2, login("ann"))]);
+    let error = RequestError::from(ErrorCode::AlreadyLoggedIn);
+    assert_eq!(
+        desk.refuse(2, error.clone()),
+        [ended(1, Outcome::Refused(error))]
+    );
+    assert!(desk.session.is_online());
+}
+
+#[test]
+fn what_is_under_way_or_waits_is_not_settled() {
+    let mut desk = Desk::online(|_| (), Vec::new());
+    assert!(desk.session.is_settled());
+    desk.ask(1, Request::Ping);
+    assert!(!desk.session.is_settled(), "a request is under way");
+    desk.answer(2, Reply::Pong { at: Timestamp(1) });
+    assert!(desk.session.is_settled());
+    desk.give(Input::Disconnected);
+    desk.ask(2, text(BOB, "a"));
+    assert!(!desk.session.is_settled(), "a send waits");
 }
 
 #[test]

@@ -2,29 +2,22 @@
 
 use std::time::Duration;
 
-/// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
+/// What a run draws from.
 #[derive(Clone, Debug)]
-pub(super) struct Random(u64);
+pub(super) struct Random(crate::random::Random);
 
 impl Random {
     pub(super) const fn new(seed: u64) -> Self {
-        Self(seed)
+        Self(crate::random::Random::new(seed))
     }
 
     pub(super) const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.next()
     }
 
     /// Returns a number below `bound`; zero for a bound of zero.
     pub(super) const fn below(&mut self, bound: u64) -> u64 {
-        match self.next().checked_rem(bound) {
-            Some(number) => number,
-            None => 0,
-        }
+        self.0.below(bound)
     }
 
     /// Returns a number from `low` to `high`, both included.

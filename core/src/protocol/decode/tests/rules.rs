@@ -252,6 +252,17 @@ fn rules_of_groups_and_lists() {
         &format!(r#""op":"group_create","name":"c","description":"{long}""#),
         "`description` must have at most 1024 bytes",
     );
+    let longest = &long[1..];
+    check(
+        &format!(r#""op":"group_update","group":7,"description":"{longest}""#),
+        Request::GroupUpdate {
+            group: crate::id::GroupId(7),
+            change: crate::log::GroupChange {
+                description: Some(longest.into()),
+                ..crate::log::GroupChange::default()
+            },
+        },
+    );
     refuses(
         r#""op":"group_update","group":7,"join":"all""#,
         "`join` must be open, approval or invite",
