@@ -131,7 +131,7 @@ fn size(request: &Request) -> usize {
         Request::Edit { text, .. } => text.len(),
         Request::GroupCreate { description, .. } => description.len(),
         Request::Login { start, .. } | Request::Resume { start, .. } => {
-            start.have.len() * size_of_val(&start.have)
+            size_of_val(start.have.as_slice())
         }
         _ => 0,
     };
@@ -140,10 +140,13 @@ fn size(request: &Request) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::Pipeline;
-    use crate::id::{ConversationRef, RequestId, UserId};
-    use crate::name::Key;
+    use super::{Item, Pipeline};
+    use crate::id::{ConversationRef, RequestId, Seq, UserId};
+    use crate::log::JoinPolicy;
+    use crate::name::{Key, Name};
+    use crate::protocol::request::Start;
     use crate::protocol::{ErrorCode, Reply, Request};
+    use crate::secret::Secret;
 
     fn send(key: &str) -> Request {
         Request::Send {
@@ -185,6 +188,56 @@ mod tests {
         assert_eq!(pipeline.pop(), Some((Some(RequestId(3)), Ok(Reply::Done))));
         assert!(pipeline.start_next().is_some());
         assert_eq!(pipeline.len(), 1);
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_texts_and_lists_that_wait() {
+        let start = Start {
+            replay: true,
+            have: vec![(ConversationRef::User(UserId(2)), Seq(1)); 10],
+        };
+        let token = Secret::new("token");
+        let requests = [
+            (Request::Ping, 0),
+            (send("a"), 1),
+            (
+                Request::Send {
+                    to: ConversationRef::User(UserId(2)),
+                    key: Key::new("b").unwrap(),
+                    text: "four".into(),
+                    reply_to: None,
+                    meta: Some("{}".into()),
+                },
+                6,
+            ),
+            (
+                Request::Edit {
+                    conversation: ConversationRef::User(UserId(2)),
+                    seq: Seq(1),
+                    text: "three".into(),
+                },
+                5,
+            ),
+            (
+                Request::GroupCreate {
+                    name: Name::new("g").unwrap(),
+                    description: "seven77".into(),
+                    join: JoinPolicy::Open,
+                    key: None,
+                },
+                7,
+            ),
+            (Request::Resume { token, start }, 240),
+        ];
+        for (request, bytes) in requests {
+            let mut pipeline = Pipeline::default();
+            pipeline.push(Some(RequestId(1)), Ok(request));
+            assert_eq!(pipeline.bytes(), bytes + size_of::<Item>());
+            assert_eq!(pipeline.len(), 1);
+            pipeline.start_next().unwrap();
+            assert_eq!(pipeline.bytes(), 0);
+        }
+        assert_eq!(Pipeline::default().len(), 0);
     }
 
     #[test]

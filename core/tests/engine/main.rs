@@ -13,6 +13,7 @@ mod chat;
 mod friends;
 mod groups;
 mod lag;
+mod limits;
 mod normal_path;
 mod presence;
 mod privacy;
