@@ -43,3 +43,40 @@ impl AddAssign for Repairs {
         self.starved += starved;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Repairs;
+
+    #[test]
+    fn counts_are_added_each_to_its_own() {
+        let mut sum = Repairs {
+            gaps: 3,
+            heads: 4,
+            reconciled: 5,
+            verified: 6,
+            rosters: 7,
+            retries: 8,
+            starved: 9,
+        };
+        sum += Repairs {
+            gaps: 10,
+            heads: 20,
+            reconciled: 30,
+            verified: 40,
+            rosters: 50,
+            retries: 60,
+            starved: 70,
+        };
+        let expected = Repairs {
+            gaps: 13,
+            heads: 24,
+            reconciled: 35,
+            verified: 46,
+            rosters: 57,
+            retries: 68,
+            starved: 79,
+        };
+        assert_eq!(sum, expected);
+    }
+}

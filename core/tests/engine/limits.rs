@@ -154,7 +154,11 @@ fn nothing_is_taken_after_the_end_of_input() {
     ];
     for (connection, end) in circle.into_iter().zip(end) {
         world.node.hold_store();
-        world.node.request(connection, 1, newest()).unwrap();
+        let friends = Request::Friends {
+            after: None,
+            limit: 1,
+        };
+        world.node.request(connection, 1, friends).unwrap();
         world.node.input(end(connection)).unwrap();
         world.node.request(connection, 2, Request::Ping).unwrap();
         world.node.release_store().unwrap();
@@ -261,10 +265,12 @@ fn a_gap_is_counted_when_it_is_found() {
     let circle = world.circle(2);
     world.ok(circle[0], send(user(2), "one"));
     let published = std::mem::take(&mut world.node.published);
-    let entry = published.into_iter().find_map(|(_, message)| match message {
-        RelayMessage::Entry(entry) => Some(entry),
-        _ => None,
-    });
+    let entry = published
+        .into_iter()
+        .find_map(|(_, message)| match message {
+            RelayMessage::Entry(entry) => Some(entry),
+            _ => None,
+        });
     let mut entry = (*entry.unwrap()).clone();
     entry.seq = Seq(4);
     let before = world.node.engine.repairs().gaps;
@@ -284,6 +290,7 @@ fn a_gap_is_counted_when_it_is_found() {
 fn a_round_of_repeated_reads_comes_a_second_later_and_is_counted() {
     let mut world = World::new();
     let circle = world.circle(2);
+    world.wait(Duration::from_secs(6));
     world.node.disconnect(circle[1]).unwrap();
     world.ok(circle[0], send(user(2), "one"));
     world.node.hold_store();
@@ -333,7 +340,11 @@ fn a_session_that_nobody_learnt_of_is_told_to_be_gone() {
     world.node.request(connection, 1, login).unwrap();
     world.node.disconnect(connection).unwrap();
     world.node.release_store().unwrap();
-    let roster = world.node.store.roster(UserId(1), world.node.now()).unwrap();
+    let roster = world
+        .node
+        .store
+        .roster(UserId(1), world.node.now())
+        .unwrap();
     let told = world
         .node
         .published

@@ -170,13 +170,21 @@ fn registration_follows_the_configuration() {
         world.ask(connection, register(None)),
         Err(ErrorCode::RegistrationClosed)
     );
-    let invite = Registration::Invite(vec![Secret::new("one"), Secret::new("three")]);
+    // A code that stands twice is one all the same.
+    let invite = Registration::Invite(["one", "three", "three"].map(Secret::new).to_vec());
     let mut world = World::with(Config {
         registration: invite,
         ..config()
     });
     let connection = world.connect();
-    for wrong in [None, Some(""), Some("on"), Some("onee"), Some("thref")] {
+    for wrong in [
+        None,
+        Some(""),
+        Some("on"),
+        Some("onee"),
+        Some("thref"),
+        Some("eno"),
+    ] {
         assert_eq!(
             world.ask(connection, register(wrong)),
             Err(ErrorCode::BadInvite),
