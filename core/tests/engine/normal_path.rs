@@ -180,6 +180,45 @@ fn a_version_that_rose_elsewhere_has_the_roster_read_again() {
     assert_eq!(world.events(a), [told]);
 }
 
+/// Has the only request that the store keeps fail; returns what it was.
+fn fail_one(world: &mut World) -> StoreRequest {
+    let mut held = world.node.take_held();
+    assert_eq!(held.len(), 1, "{held:?}");
+    let (token, request) = held.remove(0);
+    let failed = Err(StoreError::Unavailable.into());
+    world.node.complete(token, failed).unwrap();
+    request
+}
+
+#[test]
+fn rosters_and_heads_that_could_not_be_read_are_read_again() {
+    let mut world = cluster();
+    world.circle(2);
+    world.wait(Duration::from_secs(1));
+    world.node.hold_store();
+    let message = RelayMessage::Changed {
+        user: UserId(1),
+        version: 1000,
+    };
+    for (input, rosters) in [(Input::Relayed { message }, true), (Input::RelayUp, false)] {
+        world.node.input(input).unwrap();
+        let asked = fail_one(&mut world);
+        assert_eq!(
+            matches!(asked, StoreRequest::Read(Read::Rosters(_))),
+            rosters,
+            "{asked:?}"
+        );
+        assert_eq!(world.node.take_held(), [], "not at once");
+        world.wait(Duration::from_secs(1));
+        let mut again = world.node.take_held();
+        assert_eq!(again.len(), 1, "{again:?}");
+        let (token, request) = again.remove(0);
+        assert_eq!(request, asked);
+        let result = world.node.store.execute(request, world.node.now());
+        world.node.complete(token, result).unwrap();
+    }
+}
+
 #[test]
 fn what_the_relay_lost_while_it_was_away_is_found_once_it_is_back() {
     let mut world = cluster();
