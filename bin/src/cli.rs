@@ -79,7 +79,9 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "URL", env = "PARLOR_STORE", hide_env_values = true)]
     pub(crate) store: Option<String>,
 
-    /// The Redis that connects the nodes of a cluster: redis://host:port. [default: none]
+    /// The Redis that connects the nodes of a cluster, which needs the same PARLOR_SECRET on each:
+    /// redis://[user:password@]host:port, rediss:// with TLS, redis+sentinel://host,host/master, or
+    /// redis+cluster://host,host. [default: none]
     #[arg(long, value_name = "URL", env = "PARLOR_RELAY", hide_env_values = true)]
     pub(crate) relay: Option<String>,
 

@@ -34,6 +34,8 @@ pub(crate) struct Settings {
     pub(crate) migrate: bool,
     /// The URL of the relay.
     pub(crate) relay: Option<String>,
+    /// The certificates, in PEM, that the relay's is checked against; `None` for the public ones.
+    pub(crate) relay_ca: Option<PathBuf>,
     /// The cluster's secret; a single node without one takes that of its store.
     pub(crate) secret: Option<Secret>,
     /// What to log.
@@ -132,6 +134,7 @@ impl Default for Settings {
             store: "sqlite:parlor.db".to_owned(),
             migrate: true,
             relay: None,
+            relay_ca: None,
             secret: None,
             log: "info".to_owned(),
             password: Password::default(),
@@ -249,6 +252,8 @@ mod tests {
                 password = { memory_kib = 8, iterations = 1 }
                 secret = "0123456789abcdef0123456789abcdef"
                 proxy_from = ["10.1.2.3/8", "::1"]
+                relay = "rediss://u:p@host"
+                relay_ca = "/tmp/ca.pem"
                 log = "debug"
                 registration = ["come", "in"]
                 [limits]
@@ -280,6 +285,8 @@ mod tests {
             r#"listen = "[::1]:7000""#,
             r#"store = "sqlite:/tmp/x.db""#,
             "migrate = false",
+            r#"relay = "rediss://u:***@host""#,
+            r#"relay_ca = "/tmp/ca.pem""#,
             "# secret: set",
             r#"proxy_from = ["10.0.0.0/8", "::1/128"]"#,
             r#"log = "debug""#,

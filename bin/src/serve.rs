@@ -14,7 +14,8 @@ use parlor::{Node, NodeError};
 use parlor_core::protocol::{Event, NoticeCode, encode};
 use parlor_core::secret::Secret;
 use parlor_core::store::StoreError;
-use parlor_storage::{OpenError, Options, PasswordOptions, SqlStore};
+use parlor_relay_redis::RedisRelay;
+use parlor_storage::{Cluster, OpenError, Options, PasswordOptions, SqlStore};
 use parlor_transport_tcp::{Listener, ListenerOptions};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sha2::Sha256;
@@ -24,7 +25,7 @@ use tracing::{error, info, warn};
 use crate::cli::ServeArguments;
 use crate::config::{self, ConfigError, Settings};
 use crate::logging::{self, BadLevel};
-use crate::relay::{self, NoRelay};
+use crate::relay::{self, RelayFailure};
 use crate::{fail, print};
 
 /// How long a drain may take, whatever hangs: shorter than the half minute that is promised.
@@ -41,7 +42,7 @@ enum Failure {
     #[error(transparent)]
     Log(#[from] BadLevel),
     #[error(transparent)]
-    Relay(#[from] NoRelay),
+    Relay(#[from] RelayFailure),
     #[error("cannot listen on {address}: {error}; {advice}")]
     Listen {
         address: String,
@@ -71,7 +72,6 @@ pub(crate) fn run(arguments: &ServeArguments) -> ExitCode {
     let started = (|| {
         let settings = config::load(arguments)?;
         logging::start(&settings.log)?;
-        relay::check(&settings)?;
         Ok::<_, Failure>(settings)
     })();
     let served = started.and_then(|settings| task::block_on(serve(&settings)));
@@ -82,9 +82,9 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
     // First of all, so that no signal is lost.
     let mut signals = Signals::new([Signal::Term, Signal::Int]).map_err(Failure::Signals)?;
     raise_descriptor_limit();
-    let (node, store) = start(settings).await?;
+    let running = start(settings).await?;
     let signal = {
-        let ended = std::pin::pin!(node.wait());
+        let ended = std::pin::pin!(running.node.wait());
         match select(ended, signals.next()).await {
             // It was not told to end, so it broke.
             Either::Left((outcome, _)) => {
@@ -98,8 +98,8 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
         signal = name(signal.as_ref()),
         "draining; a second signal ends at once"
     );
-    node.drain();
-    let drained = std::pin::pin!(future::timeout(DRAIN, drained(&node, &store)));
+    running.node.drain();
+    let drained = std::pin::pin!(future::timeout(DRAIN, drained(&running)));
     Ok(match select(drained, signals.next()).await {
         Either::Left((Ok(Ok(())), _)) => {
             info!("drained");
@@ -120,16 +120,30 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
     })
 }
 
+/// What ends together.
+struct Running {
+    node: Node,
+    store: SqlStore,
+    relay: Option<RedisRelay>,
+}
+
 /// Starts the node and says so on stdout.
-async fn start(settings: &Settings) -> Result<(Node, SqlStore), Failure> {
+async fn start(settings: &Settings) -> Result<Running, Failure> {
     // Before the store: a server that runs already keeps its database to itself.
     let listener = listen(settings).await?;
     let address = listener.local_addr();
     let builder = Node::builder();
     let sink = builder.sink();
-    let sink = Arc::new(move |answers| sink.stored(answers));
-    let store = SqlStore::open(&settings.store, options(settings), sink).await?;
-    let secret = secret(settings, &store).await?;
+    let answers = sink.clone();
+    let answers = Arc::new(move |stored| answers.stored(stored));
+    let store = SqlStore::open(&settings.store, options(settings), answers).await?;
+    let cluster = store.cluster().await.map_err(Failure::Cluster)?;
+    let secret = secret(settings, &store, &cluster).await?;
+    let relay = relay::open(settings, &cluster.id, &secret, sink).await?;
+    let builder = match relay.clone() {
+        Some(relay) => builder.relay(relay),
+        None => builder,
+    };
     let config = settings.engine(secret, getrandom::u64().map_err(Failure::Random)?);
     let node = builder.transport(listener).start(config, store.clone());
     let ready = format!(
@@ -139,7 +153,7 @@ async fn start(settings: &Settings) -> Result<(Node, SqlStore), Failure> {
     // Nobody has to watch: a server whose stdout is closed serves all the same.
     let _closed = print(&ready);
     info!(%address, store = settings.store_without_password(), "ready");
-    Ok((node, store))
+    Ok(Running { node, store, relay })
 }
 
 async fn listen(settings: &Settings) -> Result<Listener, Failure> {
@@ -188,8 +202,11 @@ fn options(settings: &Settings) -> Options {
 }
 
 /// Returns the secret to sign with, once it is known to be the one of the store's cluster.
-async fn secret(settings: &Settings, store: &SqlStore) -> Result<Secret, Failure> {
-    let cluster = store.cluster().await.map_err(Failure::Cluster)?;
+async fn secret(
+    settings: &Settings,
+    store: &SqlStore,
+    cluster: &Cluster,
+) -> Result<Secret, Failure> {
     if let Some(secret) = &settings.secret {
         let check = check(secret, &cluster.id);
         return match store.claim(&check).await.map_err(Failure::Cluster)? {
@@ -197,7 +214,7 @@ async fn secret(settings: &Settings, store: &SqlStore) -> Result<Secret, Failure
             false => Err(Failure::OtherSecret),
         };
     }
-    match cluster.check {
+    match &cluster.check {
         Some(_) => Err(Failure::SecretMissing),
         None => store.secret().await.map_err(Failure::Cluster),
     }
@@ -212,10 +229,13 @@ fn check(secret: &Secret, cluster: &str) -> String {
     code.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Waits for the node to drain and the store to close.
-async fn drained(node: &Node, store: &SqlStore) -> Result<(), NodeError> {
-    node.wait().await?;
-    store.close().await;
+/// Waits for the node to drain, its last words to be published, and the store to close.
+async fn drained(running: &Running) -> Result<(), NodeError> {
+    running.node.wait().await?;
+    if let Some(relay) = &running.relay {
+        relay.close().await;
+    }
+    running.store.close().await;
     Ok(())
 }
 

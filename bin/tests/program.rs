@@ -252,20 +252,11 @@ fn secrets_are_long_and_never_shown() {
 }
 
 #[test]
-fn a_relay_is_refused_with_what_is_missing() {
+fn a_relay_needs_a_secret() {
     let folder = TempDir::new().unwrap();
     let relay = ["serve", "--relay", "redis://127.0.0.1:6379"];
     let without_secret = complaint(run(&folder, &relay));
     assert!(without_secret.contains("PARLOR_SECRET"), "{without_secret}");
-    let with_secret = complaint(finished(
-        command(folder.path())
-            .args(relay)
-            .env("PARLOR_SECRET", "0123456789abcdef0123456789abcdef"),
-    ));
-    assert!(
-        with_secret.contains("redis://127.0.0.1:6379"),
-        "{with_secret}"
-    );
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The configuration file.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use parlor_core::engine::{Rate, Registration};
@@ -21,6 +22,7 @@ pub(super) struct File {
     store: Option<String>,
     migrate: Option<bool>,
     relay: Option<String>,
+    relay_ca: Option<PathBuf>,
     secret: Option<String>,
     log: Option<String>,
     registration: Option<RegistrationSetting>,
@@ -102,6 +104,7 @@ impl File {
         set(&mut settings.migrate, self.migrate);
         set(&mut settings.log, self.log);
         settings.relay = self.relay.or(settings.relay.take());
+        settings.relay_ca = self.relay_ca.or(settings.relay_ca.take());
         settings.secret = self.secret.map(Secret::new).or(settings.secret.take());
         set(
             &mut settings.engine.registration,

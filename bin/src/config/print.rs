@@ -23,6 +23,9 @@ impl fmt::Display for Settings {
             Some(relay) => writeln!(out, "relay = {}", quoted(&without_password(relay)))?,
             None => writeln!(out, "# relay: none, this node is alone")?,
         }
+        if let Some(path) = &self.relay_ca {
+            writeln!(out, "relay_ca = {}", quoted(&path.display().to_string()))?;
+        }
         match self.secret {
             Some(_) => writeln!(out, "# secret: set")?,
             None => writeln!(out, "# secret: not set, the store's own is used")?,
