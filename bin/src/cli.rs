@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{chat, migrate};
+use crate::{chat, cluster, migrate};
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -38,6 +38,7 @@ const EXAMPLES: &str = "\
 Examples:
   parlor serve                               starts a server with everything at its default
   parlor chat --name ada                     chats on the server on this machine
+  parlor cluster                             tries several nodes on this machine
   parlor check-config --config parlor.toml   shows what a configuration comes to";
 
 /// A chat server, and a client for the terminal.
@@ -58,6 +59,8 @@ pub(crate) enum Command {
     /// Brings the store's tables up to date.
     #[command(after_help = MIGRATE_EXAMPLES)]
     Migrate(migrate::Arguments),
+    /// Runs a cluster on this machine, to try one or to develop for one.
+    Cluster(cluster::Arguments),
     /// Prints the effective configuration, or what is wrong with it.
     #[command(after_help = CHECK_EXAMPLES)]
     CheckConfig(ServeArguments),

@@ -4,6 +4,7 @@
 
 mod chat;
 mod cli;
+mod cluster;
 mod config;
 mod logging;
 mod migrate;
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Chat(arguments) => chat::run(arguments),
+        Command::Cluster(arguments) => cluster::run(&arguments),
         Command::Migrate(arguments) => migrate::run(arguments),
         Command::CheckConfig(arguments) => match config::load(&arguments) {
             Ok(settings) => print(&settings.to_string()),

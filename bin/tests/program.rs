@@ -343,6 +343,7 @@ fn it_tells_its_version_and_teaches() {
         &["serve", "--help"],
         &["chat", "--help"],
         &["migrate", "--help"],
+        &["cluster", "--help"],
         &["check-config", "--help"],
     ] {
         let (code, out, _) = run(&folder, arguments);

@@ -43,4 +43,4 @@ pub use redis::client::{RedisClient, Reply};
 pub use redis::cluster::RedisCluster;
 pub use redis::sentinel::RedisSentinel;
 pub use redis::single::Redis;
-pub use server::Server;
+pub use server::{Launch, Server};

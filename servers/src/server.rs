@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
@@ -27,18 +28,19 @@ const POLL: Duration = Duration::from_millis(10);
 const TAIL: usize = 12;
 
 /// What to start.
-pub(crate) struct Launch {
+pub struct Launch {
     /// What the server is called in errors and in the name of its log.
-    pub(crate) name: String,
+    pub name: String,
     /// The program, whose path is known.
-    pub(crate) program: PathBuf,
-    pub(crate) arguments: Vec<String>,
+    pub program: PathBuf,
+    /// What the program is called with.
+    pub arguments: Vec<String>,
     /// Where it runs and logs.
-    pub(crate) folder: PathBuf,
-    /// What ends it with its owner: `KILL`, or `TERM` where it has processes of its own to end.
-    pub(crate) with_owner: &'static str,
+    pub folder: PathBuf,
+    /// What ends it with its owner: `KILL`, or `TERM` where it has something of its own to end.
+    pub with_owner: &'static str,
     /// Whether it, which is this process, answers.
-    pub(crate) ready: Box<dyn Fn(u32) -> io::Result<()> + Send + Sync>,
+    pub ready: Box<dyn Fn(u32) -> io::Result<()> + Send + Sync>,
 }
 
 /// A running server, or one that was ended and can be started again.
@@ -47,18 +49,25 @@ pub(crate) struct Launch {
 /// - [`kill9`](Self::kill9), [`stop`](Self::stop), [`cont`](Self::cont) and
 ///   [`terminate`](Self::terminate) send it signals; [`restart`](Self::restart) starts it again with
 ///   the same port and data.
+/// - [`ask_to_end`](Self::ask_to_end) does not wait.
 /// - Dropped, it ends as by [`terminate`](Self::terminate).
 pub struct Server {
     launch: Launch,
     child: Option<Child>,
+    /// Whether the process was asked to end.
+    asked: bool,
 }
 
 impl Server {
     /// Starts a server and waits until it answers.
-    pub(crate) fn start(launch: Launch) -> Result<Self, ServerError> {
+    ///
+    /// # Errors
+    /// Where it does not start or does not answer within a minute.
+    pub fn start(launch: Launch) -> Result<Self, ServerError> {
         let mut server = Self {
             launch,
             child: None,
+            asked: false,
         };
         server.restart()?;
         Ok(server)
@@ -111,15 +120,27 @@ impl Server {
         self.signal(Signal::CONT)
     }
 
-    /// Ends the process: SIGTERM, and SIGKILL after 20 s.
+    /// Asks the process to end (SIGTERM) and does not wait for it.
+    ///
+    /// # Errors
+    /// Where it does not run.
+    pub fn ask_to_end(&mut self) -> Result<(), ServerError> {
+        self.signal(Signal::TERM)?;
+        self.asked = true;
+        // A stopped one sees no signal but this and SIGKILL.
+        self.signal(Signal::CONT)
+    }
+
+    /// Ends the process: SIGTERM, unless it was [asked to end](Self::ask_to_end) before, and SIGKILL
+    /// after 20 s.
     ///
     /// # Errors
     /// Where the system refuses.
     pub fn terminate(&mut self) -> Result<(), ServerError> {
         if self.is_running() {
-            self.signal(Signal::TERM)?;
-            // A stopped one sees no signal but this and SIGKILL.
-            self.signal(Signal::CONT)?;
+            if !self.asked {
+                self.ask_to_end()?;
+            }
             let end = Instant::now() + END;
             while self.is_running() && Instant::now() < end {
                 sleep(POLL);
@@ -148,7 +169,16 @@ impl Server {
             .stdin(Stdio::null())
             .stdout(out)
             .stderr(errors);
+        for (name, _) in std::env::vars_os() {
+            // What is meant for the owner is not meant for a node that it starts.
+            if name.to_string_lossy().starts_with("PARLOR_") {
+                command.env_remove(name);
+            }
+        }
+        // Ctrl-C at a terminal reaches the owner alone, who ends the others in order.
+        command.process_group(0);
         self.child = Some(spawn(command).map_err(self.failed("starting"))?);
+        self.asked = false;
         self.wait_until_ready()
     }
 
