@@ -242,44 +242,44 @@ mod tests {
         Ok(settings)
     }
 
+    /// Every key, with another value than its default.
+    const EVERY_KEY: &str = r#"
+        listen = "[::1]:7000"
+        store = "sqlite:/tmp/x.db"
+        migrate = false
+        password = { memory_kib = 8, iterations = 1 }
+        secret = "0123456789abcdef0123456789abcdef"
+        proxy_from = ["10.1.2.3/8", "::1"]
+        relay = "rediss://u:p@host"
+        relay_ca = "/tmp/ca.pem"
+        log = "debug"
+        registration = ["come", "in"]
+        [limits]
+        rates = false
+        connections = 10
+        pipeline = 11
+        store_requests = 12
+        outgoing_kib = 64
+        sessions = 2
+        friends = 3
+        groups = 4
+        conversations = 5
+        members = 6
+        invitations = 7
+        join_requests = 8
+        [timeouts]
+        idle_seconds = 91
+        login_seconds = 61
+        write_seconds = 31
+        drain_seconds = 5
+        proxy_seconds = 4
+        session_days = 1
+        edit_hours = 2
+    "#;
+
     #[test]
     fn every_key_has_its_effect() {
-        let settings = settings(
-            r#"
-                listen = "[::1]:7000"
-                store = "sqlite:/tmp/x.db"
-                migrate = false
-                password = { memory_kib = 8, iterations = 1 }
-                secret = "0123456789abcdef0123456789abcdef"
-                proxy_from = ["10.1.2.3/8", "::1"]
-                relay = "rediss://u:p@host"
-                relay_ca = "/tmp/ca.pem"
-                log = "debug"
-                registration = ["come", "in"]
-                [limits]
-                rates = false
-                connections = 10
-                pipeline = 11
-                store_requests = 12
-                outgoing_kib = 64
-                sessions = 2
-                friends = 3
-                groups = 4
-                conversations = 5
-                members = 6
-                invitations = 7
-                join_requests = 8
-                [timeouts]
-                idle_seconds = 91
-                login_seconds = 61
-                write_seconds = 31
-                drain_seconds = 5
-                proxy_seconds = 4
-                session_days = 1
-                edit_hours = 2
-            "#,
-        )
-        .unwrap();
+        let settings = settings(EVERY_KEY).unwrap();
         let printed = settings.to_string();
         for line in [
             r#"listen = "[::1]:7000""#,

@@ -60,6 +60,8 @@ fn cluster() -> Cluster {
     let to = bob.register_and_login("bob");
     alice.ok(json!({"op": "friend_request", "user": to}));
     bob.ok(json!({"op": "friend_accept", "user": from}));
+    // Her node knows it from then on.
+    alice.until(|frame| frame["event"] == "friend" && frame["state"] == "friends");
     Cluster {
         redis,
         nodes,
