@@ -1,13 +1,14 @@
 //! Several stores on one MariaDB database, as nodes of a cluster have them.
 
-#![expect(clippy::panic, reason = "tests")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 mod common;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use async_std::task::{block_on, sleep, spawn_blocking};
+use async_std::task::{JoinHandle, block_on, sleep, spawn_blocking};
 use futures::future::join_all;
 use parlor_core::engine::Config;
 use parlor_core::id::{ConversationId, SessionId, UserId};
@@ -19,7 +20,7 @@ use parlor_core::store::{
 use parlor_core::time::Timestamp;
 use parlor_storage::{Options, SqlStore, migrate};
 
-use common::server::Fresh;
+use common::server::{Fresh, Private};
 use common::{
     PASSWORD, applied, befriend, login, no_sink, open_url, options, pair, register, send, seq, user,
 };
@@ -175,10 +176,15 @@ fn sessions_keep_their_limit_whoever_opens_them() {
             }
         }
         let limit = Options::default().limits.sessions.to_string();
-        assert_eq!(
-            database.tamper("SELECT COUNT(*) FROM session").trim(),
-            limit
-        );
+        let count = || database.tamper("SELECT COUNT(*) FROM session");
+        assert_eq!(count().trim(), limit);
+        // Two that surely meet: both wait for the user, and each sees what the other has done.
+        let lock = hold(&database, "SELECT id FROM user FOR UPDATE", 2);
+        sleep(Duration::from_millis(500)).await;
+        let logins = [&one, &other].map(|store| store.execute(login(ann, PASSWORD)));
+        assert!(join_all(logins).await.iter().all(Result::is_ok));
+        lock.await;
+        assert_eq!(count().trim(), limit);
         close([&one, &other]).await;
     });
 }
@@ -265,6 +271,13 @@ async fn changes(store: &SqlStore, since: Option<Timestamp>) -> (Timestamp, Vec<
     }
 }
 
+/// Holds the locks of a statement for some time, as another node would.
+fn hold(database: &Fresh, statement: &str, seconds: u32) -> JoinHandle<String> {
+    let (private, name) = (Arc::clone(&database.private), database.name.clone());
+    let hold = format!("START TRANSACTION; {statement}; DO SLEEP({seconds})");
+    spawn_blocking(move || private.server.execute(&name, &hold).unwrap())
+}
+
 /// Makes appending last long where the text says so.
 fn slow(database: &Fresh, seconds: u32) {
     database.tamper(&format!(
@@ -346,12 +359,7 @@ fn a_lock_that_is_not_had_in_time_is_tried_again() {
         };
         let (database, one, other) = two(&short).await;
         let (ann, bob, place) = pair(&one).await;
-        let private = std::sync::Arc::clone(&database.private);
-        let name = database.name.clone();
-        let lock = spawn_blocking(move || {
-            let hold = "START TRANSACTION; SELECT id FROM conversation FOR UPDATE; DO SLEEP(3)";
-            private.server.execute(&name, hold).unwrap()
-        });
+        let lock = hold(&database, "SELECT id FROM conversation FOR UPDATE", 3);
         sleep(Duration::from_millis(500)).await;
         let start = Instant::now();
         assert_eq!(seq(one.execute(send(ann, place, "waits")).await).0, 1);
@@ -368,31 +376,34 @@ fn a_lock_that_is_not_had_in_time_is_tried_again() {
 #[test]
 fn the_victim_of_a_deadlock_is_tried_again() {
     block_on(async {
-        let (database, one, other) = two(&options()).await;
-        let (ann, bob, place) = pair(&one).await;
-        let carl = user(&one, "carl").await;
-        let elsewhere = befriend(&one, ann, carl).await;
+        // Of its own: the server counts deadlocks for all.
+        let database = Fresh::on(Arc::new(Private::start(&[])));
+        let store = open_url(&database.url, options()).await;
+        let (ann, bob, place) = pair(&store).await;
+        let carl = user(&store, "carl").await;
+        let elsewhere = befriend(&store, ann, carl).await;
         database.tamper("CREATE TABLE scratch (n INT) ENGINE=InnoDB");
-        slow(&database, 2);
-        // Locks in the other order, and has changed so much that the other one has to give way.
-        let private = std::sync::Arc::clone(&database.private);
-        let name = database.name.clone();
-        let stranger = spawn_blocking(move || {
-            let cross = "START TRANSACTION; INSERT INTO scratch SELECT seq FROM seq_1_to_5000; \
-                 SELECT id FROM conversation ORDER BY id DESC LIMIT 1 FOR UPDATE; DO SLEEP(2); \
-                 SELECT id FROM conversation ORDER BY id LIMIT 1 FOR UPDATE; COMMIT";
-            private.server.execute(&name, cross)
-        });
-        sleep(Duration::from_millis(700)).await;
-        // One batch, which locks both in ascending order.
-        let sends = [send(ann, place, "a"), send(carl, elsewhere, "b")];
-        let sent = join_all(sends.map(|request| one.execute(request))).await;
-        sent.into_iter().for_each(|sent| assert_eq!(seq(sent).0, 1));
-        stranger.await.unwrap();
-        assert_eq!(common::log(&other, bob, place).await, [1]);
-        let deadlocks = database.tamper("SHOW GLOBAL STATUS LIKE 'Innodb_deadlocks'");
-        assert!(!deadlocks.ends_with("\t0\n"), "there was none: {deadlocks}");
-        close([&one, &other]).await;
+        let (start, mut rounds) = (Instant::now(), 0);
+        while database.tamper("SHOW STATUS LIKE 'Innodb_deadlocks'") == "Innodb_deadlocks\t0\n" {
+            assert!(start.elapsed() < HUNG, "there is no deadlock");
+            // Locks in the other order, and has changed so much that the store has to give way.
+            let cross = "INSERT INTO scratch SELECT seq FROM seq_1_to_5000; \
+                 SELECT id FROM conversation ORDER BY id DESC LIMIT 1 FOR UPDATE; DO SLEEP(1); \
+                 SELECT id FROM conversation ORDER BY id LIMIT 1 FOR UPDATE";
+            let stranger = hold(&database, cross, 0);
+            sleep(Duration::from_millis(500)).await;
+            rounds += 1;
+            // Mostly one batch, which locks both conversations in ascending order.
+            let key = format!("key {rounds}");
+            let sends = [send(ann, place, &key), send(carl, elsewhere, &key)];
+            for sent in join_all(sends.map(|request| store.execute(request))).await {
+                assert_eq!(seq(sent).0, rounds);
+            }
+            stranger.await;
+        }
+        let expected: Vec<u64> = (1..=rounds).collect();
+        assert_eq!(common::log(&store, bob, place).await, expected);
+        store.close().await;
     });
 }
 

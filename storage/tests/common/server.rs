@@ -27,8 +27,7 @@ impl Private {
     }
 }
 
-/// A fresh database on the shared server, whose default is latin1: what Parlor keeps must not depend
-/// on it.
+/// A fresh database. The shared server's default is latin1: what Parlor keeps must not depend on it.
 pub(crate) struct Fresh {
     pub(crate) url: String,
     pub(crate) name: String,
@@ -36,10 +35,14 @@ pub(crate) struct Fresh {
 }
 
 impl Fresh {
-    /// Makes an empty database.
+    /// Makes an empty database on the shared server.
     pub(crate) fn new() -> Self {
+        Self::on(shared())
+    }
+
+    /// Makes an empty database on a server.
+    pub(crate) fn on(private: Arc<Private>) -> Self {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
-        let private = shared();
         let name = format!("parlor_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let url = private.server.create_database(&name).expect("a database");
         Self { url, name, private }
