@@ -6,6 +6,7 @@ use super::Session;
 use super::contract::{Effect, Misuse, NotSent, Offline, Outcome, Status};
 use super::requests::Purpose;
 use crate::id::ConversationRef;
+use crate::log::Body;
 use crate::protocol::{Event, GroupState, NoticeCode};
 use crate::time::Timestamp;
 
@@ -162,10 +163,15 @@ impl Session {
             return;
         }
         match event {
-            Event::Message(message) => match self.positions.pushed(message) {
-                Ok(messages) => self.hand_out(messages),
-                Err(_) => self.go_offline(Offline::TooManyConversations),
-            },
+            Event::Message(message) => {
+                let user = self.user();
+                let begins =
+                    matches!(message.body, Body::Joined { user: who } if Some(who) == user);
+                match self.positions.pushed(message, begins) {
+                    Ok(messages) => self.hand_out(messages),
+                    Err(_) => self.go_offline(Offline::TooManyConversations),
+                }
+            }
             Event::Group { group, state, .. } => {
                 if let GroupState::Removed | GroupState::Disbanded | GroupState::None = state {
                     let last = self.positions.forget(ConversationRef::Group(group));

@@ -113,8 +113,13 @@ impl Positions {
         have
     }
 
-    /// Takes a message that was pushed; returns what may be handed out.
-    pub(super) fn pushed(&mut self, message: Message) -> Result<Vec<Message>, TooMany> {
+    /// Takes a message that was pushed; returns what may be handed out. One that `begins` the
+    /// reader's membership has nothing before it that the reader may read.
+    pub(super) fn pushed(
+        &mut self,
+        message: Message,
+        begins: bool,
+    ) -> Result<Vec<Message>, TooMany> {
         let (conversation, seq) = (message.conversation, message.seq);
         let known = self.table.contains_key(&conversation);
         let position = Self::slot(&mut self.table, self.limit, conversation)?;
@@ -124,14 +129,16 @@ impl Positions {
             position.acknowledged = seq.previous();
         }
         position.top = position.top.max(seq);
-        let out = if seq <= position.at {
-            Vec::new()
-        } else {
+        let mut out = Vec::new();
+        if seq > position.at {
+            if begins {
+                out = position.begin_anew(seq);
+            }
             if seq == position.at.next() || position.above.len() < self.held {
                 position.above.insert(seq, message);
             }
-            position.take_contiguous()
-        };
+            out.extend(position.take_contiguous());
+        }
         self.note(conversation);
         Ok(out)
     }
@@ -316,6 +323,15 @@ impl Position {
     /// Tells whether there is something to acknowledge and nothing that does it.
     fn is_behind(&self) -> bool {
         self.at > self.acknowledged && self.acknowledging.is_none()
+    }
+
+    /// Goes on right before an entry, whatever is missing; returns what waited below it.
+    fn begin_anew(&mut self, seq: Seq) -> Vec<Message> {
+        let above = self.above.split_off(&seq);
+        let below = std::mem::replace(&mut self.above, above);
+        self.at = seq.previous();
+        self.fetch = None;
+        below.into_values().collect()
     }
 
     /// Takes the messages that follow the position without a hole.

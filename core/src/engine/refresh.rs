@@ -37,14 +37,24 @@ pub(super) struct Refresh {
     reconciling: bool,
     /// When the store last did not say whether it had committed, until changes were read that must
     /// show it.
-    doubt_since: Option<Timestamp>,
-    /// When the changes that are being read were asked for.
-    reconcile_began: Timestamp,
+    doubt: Option<Doubt>,
+    /// Whether the changes that are being read were asked for after that.
+    in_doubt: bool,
     pub(super) relay_down: bool,
     /// When the next reconcile is due.
     reconcile_at: Timestamp,
     /// When the engine began.
     began: Timestamp,
+}
+
+/// Since when a commit is in doubt. Only the database's clock can tell how long its transactions
+/// last: a node's may jump.
+#[derive(Clone, Copy, Debug)]
+enum Doubt {
+    /// Since a moment after the last read of changes was asked for.
+    New,
+    /// Since before this moment, by the database's clock.
+    Before(Timestamp),
 }
 
 impl Refresh {
@@ -222,13 +232,16 @@ impl Engine {
     pub(super) fn start_reconciling(&mut self) {
         let now = self.now;
         self.refresh.began = now;
+        // Whoever was here before may have left something under way.
+        self.doubt();
         self.reconcile_at(now);
         self.timers.set(now + self.config.verify, Alarm::Verify);
     }
 
     /// A change may have been committed, or may yet be, without anyone having been told.
     pub(super) fn doubt(&mut self) {
-        self.refresh.doubt_since = Some(self.now);
+        self.refresh.doubt = Some(Doubt::New);
+        self.refresh.in_doubt = false;
     }
 
     /// Reads what changed in the store, if others may have changed it or a commit is in doubt.
@@ -240,7 +253,7 @@ impl Engine {
             self.config.reconcile
         };
         self.reconcile_at(self.now + period);
-        let doubt = self.refresh.doubt_since.is_some();
+        let doubt = self.refresh.doubt.is_some();
         let needed = self.config.clustered || doubt || self.refresh.as_of.is_none();
         if needed && !self.refresh.reconciling && !self.stopping.draining() {
             let since = self
@@ -248,7 +261,7 @@ impl Engine {
                 .as_of
                 .map(|as_of| as_of - self.config.reconcile_overlap);
             self.refresh.reconciling = true;
-            self.refresh.reconcile_began = self.now;
+            self.refresh.in_doubt = doubt;
             self.ask_changes(Changes {
                 since,
                 ..Changes::default()
@@ -314,17 +327,21 @@ impl Engine {
                 Duration::ZERO
             };
             self.refresh.as_of = Some(as_of - unseen);
-            // A transaction lasts no longer than the overlap: what began that long after the doubt
-            // has seen what became of it.
-            let settled = self.refresh.reconcile_began - self.config.reconcile_overlap;
-            if since.is_some()
-                && self
-                    .refresh
-                    .doubt_since
-                    .is_some_and(|doubt| doubt <= settled)
-            {
-                self.refresh.doubt_since = None;
+            self.settle_doubt(as_of);
+        }
+    }
+
+    /// A transaction lasts no longer than the overlap: what was read of the database that long after
+    /// a doubt shows what became of it.
+    fn settle_doubt(&mut self, as_of: Timestamp) {
+        match self.refresh.doubt {
+            Some(Doubt::New) if self.refresh.in_doubt => {
+                self.refresh.doubt = Some(Doubt::Before(as_of));
             }
+            Some(Doubt::Before(at)) if at + self.config.reconcile_overlap <= as_of => {
+                self.refresh.doubt = None;
+            }
+            _ => {}
         }
     }
 

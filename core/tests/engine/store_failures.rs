@@ -1,8 +1,10 @@
 use std::time::Duration;
 
+use parlor_core::id::{Pair, Place, UserId};
+use parlor_core::name::Key;
 use parlor_core::protocol::{ErrorCode, Request};
 use parlor_core::sim::Sent;
-use parlor_core::store::{StoreError, StoreRequest};
+use parlor_core::store::{Command, StoreError, StoreRequest};
 
 use crate::{World, send, user};
 
@@ -169,6 +171,59 @@ fn a_commit_in_doubt_is_looked_for_until_it_must_show() {
 }
 
 #[test]
+fn a_clock_that_jumps_does_not_end_a_doubt() {
+    let mut world = World::new();
+    let circle = world.circle(2);
+    world.wait(Duration::from_secs(60));
+    world.ok(circle[1], Request::Ping);
+    world.node.hold_store();
+    let database = world.node.now();
+    let ask = send(user(2), "one");
+    world.node.request(circle[0], 1000, ask).unwrap();
+    let (token, request) = world.node.take_held().pop().unwrap();
+    let unknown = Err(StoreError::Unknown.into());
+    world.node.complete(token, unknown).unwrap();
+    // A minute for the node, a second for the database, which then commits.
+    world.wait(Duration::from_secs(60));
+    let read_at = |world: &mut World, seconds| {
+        for (token, request) in world.node.take_held() {
+            let now = database + Duration::from_secs(seconds);
+            let result = world.node.store.execute(request, now);
+            world.node.complete(token, result).unwrap();
+        }
+    };
+    read_at(&mut world, 0);
+    world.wait(Duration::from_secs(6));
+    read_at(&mut world, 1);
+    let now = database + Duration::from_secs(2);
+    assert!(world.node.store.execute(request, now).is_ok());
+    for seconds in [7, 8, 9] {
+        world.wait(Duration::from_secs(6));
+        read_at(&mut world, seconds);
+    }
+    assert_eq!(world.messages(circle[1]), [(user(1), 1, "one".into())]);
+}
+
+#[test]
+fn what_a_former_life_of_the_node_left_under_way_is_found() {
+    let mut world = World::new();
+    let circle = world.circle(2);
+    world.wait(Duration::from_secs(7));
+    let request = StoreRequest::Command(Box::new(Command::Send {
+        user: UserId(1),
+        place: Place::Direct(Pair::new(UserId(1), UserId(2)).unwrap()),
+        key: Key::new("key").unwrap(),
+        text: "one".into(),
+        reply_to: None,
+        meta: None,
+    }));
+    let now = world.node.now();
+    assert!(world.node.store.execute(request, now).is_ok());
+    world.wait(Duration::from_secs(7));
+    assert_eq!(world.messages(circle[1]), [(user(1), 1, "one".into())]);
+}
+
+#[test]
 fn an_answer_of_the_wrong_kind_is_refused_and_the_right_one_still_counts() {
     use parlor_core::engine::Misuse;
     use parlor_core::store::StoreResponse;
@@ -234,7 +289,7 @@ fn a_page_that_cannot_be_read_delays_nobody_elses_roster() {
     world.node.request(b, 1, login).unwrap();
     let remove = Request::Friend {
         action: parlor_core::protocol::request::FriendAction::Remove,
-        user: parlor_core::id::UserId(3),
+        user: UserId(3),
     };
     let mut rosters = 0;
     for round in 0..10 {

@@ -34,6 +34,28 @@ fn a_hole_is_read_before_what_lies_above_it() {
 }
 
 #[test]
+fn what_came_before_ones_own_joining_is_no_hole() {
+    // Away, the reader left and became a member again; a burst follows, and the group ends.
+    let mut desk = Desk::online(|config| config.held = 1, vec![item(CREW, 2, 2)]);
+    let joined = Event::Message(Message {
+        body: Body::Joined { user: ANN },
+        ..message(CREW, 7)
+    });
+    let given = Input::Event(joined.clone());
+    assert_eq!(desk.give(given), [Effect::Event(joined)]);
+    for seq in 8..12 {
+        assert_eq!(desk.push(CREW, seq), [handed(CREW, seq)]);
+    }
+    // Another's joining is an entry like others.
+    let joined = Event::Message(Message {
+        body: Body::Joined { user: UserId(9) },
+        ..message(CREW, 14)
+    });
+    let given = Input::Event(joined);
+    assert_eq!(desk.give(given), [sent(2, history_after(CREW, 11))]);
+}
+
+#[test]
 fn a_long_hole_is_read_in_parts() {
     let mut desk = Desk::online(|config| config.held = 0, vec![item(BOB, 2, 2)]);
     desk.push(BOB, 5);

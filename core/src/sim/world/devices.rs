@@ -442,6 +442,7 @@ impl World<'_> {
                         view.invites.insert(group);
                     }
                     GroupState::Removed | GroupState::Disbanded | GroupState::None => {
+                        view.parted.remove(&ConversationRef::Group(group));
                         view.groups.remove(&group);
                         view.invites.remove(&group);
                     }
@@ -499,7 +500,9 @@ impl World<'_> {
             return;
         }
         if promises::ends(&message.body, user) {
+            // Where the event that says so is lost, the device names this position yet.
             view.seen.remove(&with);
+            view.parted.insert(with, message.seq);
         } else {
             view.seen.insert(with, message.seq);
         }

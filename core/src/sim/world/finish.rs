@@ -70,7 +70,7 @@ impl World<'_> {
     pub(super) fn settled(&self) -> Result<(), String> {
         if self.unsettled_commits > 0 {
             let late = self.unsettled_commits;
-            return Err(format!("the store has {late} late commits to make"));
+            return Err(format!("the store has {late} changes to make"));
         }
         for (index, device) in self.devices.iter().enumerate() {
             let name = self.device_name(index);

@@ -128,7 +128,7 @@ struct World<'a> {
     last_link: u64,
     store: MemoryStore,
     store_stalled_until: Timestamp,
-    /// What the store will yet commit without saying so.
+    /// How many changes the store is yet to make.
     unsettled_commits: u64,
     relay_hangs_until: Timestamp,
     /// Subscriptions that outlive their connection.

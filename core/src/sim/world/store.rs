@@ -53,7 +53,6 @@ impl World<'_> {
         let mut commit = at;
         if self.faults.hits(Fault::UnknownLater, &mut self.random) {
             answer = Answer::Silent;
-            self.unsettled_commits += 1;
             commit = at + self.random.millis(1, 6000);
             let result = Box::new(Err(StoreError::Unknown.into()));
             let answered = Step::Answered {
@@ -65,6 +64,7 @@ impl World<'_> {
         } else if self.faults.hits(Fault::UnknownAfter, &mut self.random) {
             answer = Answer::Unknown;
         }
+        self.unsettled_commits += u64::from(changes(&job.request));
         self.queue.push(commit, Step::Execute { job, answer });
     }
 
@@ -74,9 +74,7 @@ impl World<'_> {
             self.queue.push(at, Step::Execute { job, answer });
             return;
         }
-        if answer == Answer::Silent {
-            self.unsettled_commits -= 1;
-        }
+        self.unsettled_commits -= u64::from(changes(&job.request));
         let Job {
             life,
             token,
@@ -144,6 +142,11 @@ impl World<'_> {
         self.note_told(life, token, &result);
         self.feed(life, Input::Stored { token, result });
     }
+}
+
+/// Tells whether a request changes what others are told of.
+const fn changes(request: &StoreRequest) -> bool {
+    !matches!(request, StoreRequest::Read(_) | StoreRequest::Mark(_))
 }
 
 /// A request in a line.
