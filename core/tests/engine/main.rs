@@ -20,6 +20,7 @@ mod privacy;
 mod races;
 mod relay;
 mod sessions;
+mod signals;
 mod simulated;
 mod stopping;
 mod store_failures;
