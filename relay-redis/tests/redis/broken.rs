@@ -1,5 +1,10 @@
 //! What relays do when Redis breaks.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use parlor_core::id::{StoreToken, SubscriptionToken, UserId};
 use parlor_core::relay::Relay as _;
 use parlor_relay_redis::Options;
@@ -93,6 +98,82 @@ fn either_connection_comes_back_by_itself() {
         assert_eq!(node.counts().reconnects, before + 1, "{kind}");
         is_well(&node, 1);
     }
+}
+
+#[test]
+fn up_means_that_everything_is_subscribed() {
+    const CHANNELS: u64 = 50_000;
+    let (_folder, mut redis) = redis(&[]);
+    let node = Node::open(&redis.url());
+    let channels: Vec<_> = (0..CHANNELS).map(user).collect();
+    node.subscribe(1, &channels);
+    node.clear();
+    redis.server.kill9().unwrap();
+    redis.server.restart().unwrap();
+    let mut client = RedisClient::connect(redis.port(), None).unwrap();
+    node.until_event(&Event::Up);
+    // The last ones to be subscribed, asked on another connection.
+    let last = format!("parlor:*:user:{}*", CHANNELS / 1000 - 1);
+    let channels = client.command(&["PUBSUB", "CHANNELS", &last]).unwrap();
+    assert!(matches!(channels, parlor_servers::Reply::List(list) if list.len() == 1111));
+}
+
+#[test]
+fn a_connection_that_is_cut_off_is_noticed_by_itself() {
+    let (_folder, redis) = redis(&[]);
+    // The first is the one that publishes, the second the one that subscribes.
+    for cut in 1..=2 {
+        let way = Way::to(redis.port());
+        let node = Node::open(&format!("redis://127.0.0.1:{}", way.port));
+        node.subscribe(1, &[user(1)]);
+        node.clear();
+        way.cut.store(cut, Ordering::Relaxed);
+        node.until_event(&Event::Lost);
+        node.until_event(&Event::Up);
+        is_well(&node, 1);
+        assert_eq!(node.counts().reconnects, 1, "connection {cut}");
+    }
+}
+
+/// A way to Redis on which one connection can be cut off: nothing passes, and nobody is told.
+struct Way {
+    port: u16,
+    cut: Arc<AtomicUsize>,
+}
+
+impl Way {
+    fn to(redis: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let cut = Arc::new(AtomicUsize::new(0));
+        let is_cut = Arc::clone(&cut);
+        std::thread::spawn(move || {
+            for (index, client) in (1..).zip(listener.incoming()) {
+                let client = client.unwrap();
+                let server = TcpStream::connect((Ipv4Addr::LOCALHOST, redis)).unwrap();
+                let back = (server.try_clone().unwrap(), client.try_clone().unwrap());
+                for (from, to) in [(client, server), back] {
+                    let is_cut = Arc::clone(&is_cut);
+                    std::thread::spawn(move || {
+                        carry(from, to, &|| is_cut.load(Ordering::Relaxed) == index)
+                    });
+                }
+            }
+        });
+        Self { port, cut }
+    }
+}
+
+/// Carries bytes until one side closes; drops them while the way is cut off.
+fn carry(mut from: TcpStream, mut to: TcpStream, is_cut: &dyn Fn() -> bool) {
+    let mut bytes = vec![0; 65_536];
+    while let Ok(count @ 1..) = from.read(&mut bytes) {
+        if !is_cut() && to.write_all(&bytes[..count]).is_err() {
+            break;
+        }
+    }
+    // It may be closed already.
+    let _ = to.shutdown(Shutdown::Both);
 }
 
 #[test]
