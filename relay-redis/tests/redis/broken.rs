@@ -155,7 +155,7 @@ impl Way {
                 for (from, to) in [(client, server), back] {
                     let is_cut = Arc::clone(&is_cut);
                     std::thread::spawn(move || {
-                        carry(from, to, &|| is_cut.load(Ordering::Relaxed) == index)
+                        carry(from, to, &|| is_cut.load(Ordering::Relaxed) == index);
                     });
                 }
             }
