@@ -16,7 +16,7 @@ use crate::protocol::Event;
 use crate::protocol::event::GroupState;
 use crate::store::{Page, Read, ReadDone, StoreRequest, StoreResponse, StoreResult};
 
-/// The conversations that someone lags in.
+/// The conversations that someone lags in: each is queued, being read, or to be tried again.
 #[derive(Debug, Default)]
 pub(super) struct Fetches {
     lagging: BTreeMap<ConversationId, Lag>,
@@ -30,8 +30,6 @@ pub(super) struct Fetches {
 struct Lag {
     /// Who waits for entries, and as what they know the conversation.
     waiting: BTreeMap<ConnectionId, ConversationRef>,
-    /// Whether it is queued, being read, or to be tried again.
-    scheduled: bool,
     /// Whether someone came to wait after the present read was asked for: how far that read saw
     /// the log may be less than what is known by then.
     again: bool,
@@ -50,13 +48,6 @@ impl Fetches {
             return;
         };
         lag.waiting.remove(&connection);
-        if lag.waiting.is_empty() && !lag.scheduled {
-            self.lagging.remove(&conversation);
-        }
-    }
-
-    pub(super) fn has_failed(&self) -> bool {
-        !self.failed.is_empty()
     }
 
     pub(super) fn retry(&mut self) {
@@ -73,13 +64,13 @@ impl Engine {
             return;
         };
         let id = cursor.id;
-        let lag = self.fetches.lagging.entry(id).or_default();
+        let queue = &mut self.fetches.queue;
+        let lag = self.fetches.lagging.entry(id).or_insert_with(|| {
+            queue.push_back(id);
+            Lag::default()
+        });
         lag.waiting.insert(connection, with);
         lag.again = true;
-        if !lag.scheduled {
-            lag.scheduled = true;
-            self.fetches.queue.push_back(id);
-        }
     }
 
     /// Has a session fetch whatever it is behind of.

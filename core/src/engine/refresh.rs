@@ -224,9 +224,7 @@ impl Engine {
         self.refresh.retry_at = None;
         self.refresh.failed = false;
         self.repairs.retries += 1;
-        if self.fetches.has_failed() {
-            self.fetches.retry();
-        }
+        self.fetches.retry();
     }
 
     pub(super) fn start_reconciling(&mut self) {

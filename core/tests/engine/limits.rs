@@ -76,6 +76,11 @@ fn a_connection_is_read_from_again_once_half_of_its_credit_is_back() {
     assert!(world.node.is_paused(connection));
     written(&mut world, connection, 4 * REPLY);
     assert!(world.node.is_paused(connection));
+    // It had asked before it was told.
+    world.node.request(connection, 11, Request::Ping).unwrap();
+    assert!(world.node.is_paused(connection));
+    written(&mut world, connection, REPLY);
+    assert!(world.node.is_paused(connection));
     written(&mut world, connection, REPLY);
     assert!(!world.node.is_paused(connection));
 }
@@ -138,6 +143,72 @@ fn a_connection_whose_requests_hold_too_many_bytes_is_not_read_from() {
     assert!(world.node.is_paused(circle[0]), "two wait");
     answer_one(&mut world);
     assert!(!world.node.is_paused(circle[0]), "one waits");
+}
+
+#[test]
+fn who_has_ended_its_input_is_not_read_from_again() {
+    let mut world = World::with(Config {
+        pipeline: 2,
+        ..config()
+    });
+    let circle = world.circle(2);
+    let connection = circle[0];
+    world.node.hold_store();
+    for id in 1..=2 {
+        world.node.request(connection, id, newest()).unwrap();
+    }
+    assert!(world.node.is_paused(connection));
+    world.node.input(Input::EndOfInput { connection }).unwrap();
+    answer_one(&mut world);
+    assert!(world.node.is_paused(connection));
+}
+
+#[test]
+fn as_many_pages_are_read_at_a_time_as_may_be() {
+    let mut world = World::with(Config {
+        fetches: 2,
+        ..config()
+    });
+    let circle = world.circle(5);
+    world.node.disconnect(circle[0]).unwrap();
+    for connection in &circle[1..] {
+        world.ok(*connection, send(user(1), "one"));
+    }
+    world.wait(Duration::from_secs(6));
+    world.node.hold_store();
+    let a = world.connect();
+    let login = Request::Login {
+        who: UserRef::Name(name("a")),
+        password: Secret::new("password"),
+        device: None,
+        start: Default::default(),
+    };
+    world.node.request(a, 1, login).unwrap();
+    answer_one(&mut world);
+    let pages = |held: &[(_, StoreRequest)]| {
+        let page =
+            |request: &StoreRequest| matches!(request, StoreRequest::Read(Read::Fetch { .. }));
+        held.iter().filter(|(_, request)| page(request)).count()
+    };
+    let mut held = world.node.take_held();
+    let mut read = 0;
+    while pages(&held) > 0 {
+        read += pages(&held);
+        assert_eq!(pages(&held), 2);
+        for (token, request) in held {
+            let result = world.node.store.execute(request, world.node.now());
+            world
+                .node
+                .engine
+                .handle(Input::Stored { token, result }, world.node.now())
+                .unwrap();
+        }
+        // What follows from all of them is carried out together.
+        world.node.input(Input::Timeout).unwrap();
+        held = world.node.take_held();
+    }
+    assert_eq!(read, 4);
+    assert_eq!(world.messages(a).len(), 4);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Lists that the reply which began the session had to cut.
 
 use super::*;
-use crate::client::Listed;
+use crate::client::{Counts, Listed};
 use crate::log::{FriendState, Role};
 use crate::protocol::reply::{FriendItem, GroupItem, Listing};
 
@@ -156,6 +156,28 @@ fn other_replies_do_not_end_a_list() {
     desk.give(Input::Frame(br#"{"id":3,"ok":{"at":1}}"#.to_vec()));
     assert!(desk.session.is_listing());
     assert_eq!(desk.answer(2, friend_page(&[5], false)), [listed(&[5])]);
+}
+
+#[test]
+fn what_is_kept_is_counted() {
+    let (mut desk, _) = logged_in(|_| (), r#""friends","groups","conversations""#);
+    desk.push(BOB, 3);
+    desk.push(CREW, 8);
+    desk.push(CREW, 10);
+    desk.push(CREW, 11);
+    desk.ask(1, text(BOB, "a"));
+    desk.ask(2, text(BOB, "b"));
+    desk.ask(3, Request::Ping);
+    let counts = Counts {
+        // A page, two holes, a send, a ping.
+        requests: 5,
+        sends: 2,
+        tickets: 3,
+        conversations: 2,
+        held: 3,
+        pages: 3,
+    };
+    assert_eq!(desk.session.counts(), counts);
 }
 
 #[test]
