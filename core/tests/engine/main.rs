@@ -19,6 +19,7 @@ mod presence;
 mod privacy;
 mod races;
 mod relay;
+mod repairs;
 mod sessions;
 mod signals;
 mod simulated;
