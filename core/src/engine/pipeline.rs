@@ -241,6 +241,17 @@ mod tests {
     }
 
     #[test]
+    fn what_is_answered_before_its_turn_starts_nothing() {
+        let mut pipeline = Pipeline::default();
+        pipeline.push(Some(RequestId(1)), Ok(send("a")));
+        pipeline.push(None, Err(ErrorCode::BadFrame.into()));
+        pipeline.push(Some(RequestId(2)), Ok(send("b")));
+        assert_eq!(pipeline.start_next().map(|(serial, _)| serial), Some(0));
+        assert_eq!(pipeline.start_next().map(|(serial, _)| serial), Some(2));
+        assert_eq!(pipeline.start_next(), None);
+    }
+
+    #[test]
     fn errors_keep_their_place() {
         let mut pipeline = Pipeline::default();
         pipeline.push(Some(RequestId(1)), Ok(Request::Ping));

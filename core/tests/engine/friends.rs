@@ -139,6 +139,25 @@ fn friends_see_each_other_come_and_go() {
 }
 
 #[test]
+fn who_leaves_again_has_the_whole_debounceto_come_back() {
+    let mut world = World::new();
+    let circle = world.circle(2);
+    let offline = Event::Presence {
+        user: UserId(2),
+        online: false,
+    };
+    let debounce = crate::config().offline_after;
+    world.node.disconnect(circle[1]).unwrap();
+    world.wait(debounce / 2);
+    let (b, _) = world.login("b");
+    world.node.disconnect(b).unwrap();
+    world.wait(debounce * 3 / 4);
+    assert_eq!(world.events(circle[0]), []);
+    world.wait(debounce / 2);
+    assert_eq!(world.events(circle[0]), [offline]);
+}
+
+#[test]
 fn only_friends_and_oneself_are_shown_online() {
     let mut world = World::new();
     let circle = world.circle(3);

@@ -1,11 +1,13 @@
 use std::time::Duration;
 
-use parlor_core::engine::Input;
-use parlor_core::id::Seq;
+use parlor_core::engine::{Effect, Engine, Input};
+use parlor_core::id::{ConnectionId, Seq};
 use parlor_core::protocol::{ErrorCode, Event, NoticeCode, Reply, Request};
 use parlor_core::sim::Sent;
+use parlor_core::store::StoreError;
+use parlor_core::time::Timestamp;
 
-use crate::{World, send, user};
+use crate::{World, config, send, user};
 
 #[test]
 fn a_drain_finishes_what_is_under_way_and_writes_the_cursors() {
@@ -78,5 +80,69 @@ fn a_drain_waits_no_longer_than_it_may() {
     world.wait(Duration::from_secs(9));
     assert!(!world.node.drained);
     world.wait(Duration::from_secs(2));
+    assert!(world.node.drained);
+}
+
+#[test]
+fn a_drain_is_over_when_every_connection_is_gone() {
+    let now = Timestamp(1_000_000);
+    let mut engine = Engine::new(config(), now);
+    let connection = ConnectionId(1);
+    let address = None;
+    let mut give = |input| {
+        engine.handle(input, now).unwrap();
+        std::iter::from_fn(|| engine.poll_effect()).collect::<Vec<Effect>>()
+    };
+    give(Input::Connected {
+        connection,
+        address,
+    });
+    let effects = give(Input::Drain);
+    assert_eq!(effects.last(), Some(&Effect::Close { connection }));
+    assert_eq!(give(Input::Disconnected { connection }), [Effect::Drained]);
+}
+
+#[test]
+fn a_drain_waits_for_what_those_who_left_had_asked() {
+    let mut world = World::new();
+    let circle = world.circle(2);
+    world.node.hold_store();
+    world
+        .node
+        .request(circle[0], 1000, send(user(2), "one"))
+        .unwrap();
+    for connection in circle {
+        world.node.disconnect(connection).unwrap();
+    }
+    world.node.input(Input::Drain).unwrap();
+    assert!(!world.node.drained);
+    world.node.release_store().unwrap();
+    assert!(world.node.drained);
+}
+
+#[test]
+fn a_drain_waits_for_cursors_that_the_store_did_not_take() {
+    let mut world = World::new();
+    let circle = world.circle(2);
+    world.ok(circle[0], send(user(2), "one"));
+    world.ok(
+        circle[1],
+        Request::Ack {
+            conversation: user(1),
+            delivered: Some(Seq(1)),
+            read: None,
+        },
+    );
+    world.node.hold_store();
+    for connection in circle {
+        world.node.disconnect(connection).unwrap();
+    }
+    world.node.input(Input::Drain).unwrap();
+    let (token, _) = world.node.take_held().pop().unwrap();
+    let failed = Err(StoreError::Unavailable.into());
+    world.node.complete(token, failed).unwrap();
+    assert!(!world.node.drained);
+    world.wait(Duration::from_secs(1));
+    world.node.release_store().unwrap();
     assert!(world.node.drained);
 }
