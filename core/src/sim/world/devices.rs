@@ -63,6 +63,9 @@ pub(super) struct View {
     /// The same for groups that were left while the device was away: it names these positions when
     /// it is back in the group.
     parted: BTreeMap<ConversationRef, Seq>,
+    /// Groups whose end was told, and of which nothing was shown since: the client's session names
+    /// no position in them.
+    forgotten: BTreeSet<ConversationRef>,
     /// Friends, and who asks to be one.
     pub(super) friends: BTreeMap<UserId, FriendState>,
     pub(super) groups: BTreeSet<GroupId>,
@@ -376,6 +379,9 @@ impl World<'_> {
             };
         }
         view.session = Some(reply.session);
+        for conversation in std::mem::take(&mut view.forgotten) {
+            view.seen.remove(&conversation);
+        }
         let present: BTreeSet<ConversationRef> = reply
             .conversations
             .iter()
@@ -442,6 +448,7 @@ impl World<'_> {
                         view.invites.insert(group);
                     }
                     GroupState::Removed | GroupState::Disbanded | GroupState::None => {
+                        view.forgotten.insert(ConversationRef::Group(group));
                         view.parted.remove(&ConversationRef::Group(group));
                         view.groups.remove(&group);
                         view.invites.remove(&group);
@@ -493,6 +500,7 @@ impl World<'_> {
         };
         let with = message.conversation;
         let seen = view.seen.get(&with).copied();
+        view.forgotten.remove(&with);
         if !promises::follows(seen, user, message) {
             self.fail(format!(
                 "{name} of user {user} has seen {seen:?} and is shown {message:?}"
