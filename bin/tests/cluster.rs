@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+mod friends_world;
 mod program_world;
 
 use std::path::Path;
@@ -16,6 +17,7 @@ use parlor_servers::Redis;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use friends_world::Friends;
 use program_world::{Client, Server, command, finished};
 
 const SECRET: &str = "of a cluster, 32 bytes long or more";
@@ -37,12 +39,7 @@ fn member(folder: &Path, relay: &str, store: &str) -> std::process::Command {
 struct Cluster {
     redis: Redis,
     nodes: [Server; 2],
-    alice: Client,
-    bob: Client,
-    /// Bob's number.
-    to: u64,
-    /// How many messages were sent.
-    sent: u64,
+    friends: Friends,
     _folder: TempDir,
 }
 
@@ -55,57 +52,12 @@ fn cluster() -> Cluster {
         std::fs::create_dir(&folder).unwrap();
         Server::spawn(&mut member(&folder, &redis.url(), &store))
     });
-    let [mut alice, mut bob] = [&nodes[0], &nodes[1]].map(|node| Client::connect(node.port));
-    let from = alice.register_and_login("alice");
-    let to = bob.register_and_login("bob");
-    alice.ok(json!({"op": "friend_request", "user": to}));
-    bob.ok(json!({"op": "friend_accept", "user": from}));
-    // Her node knows it from then on.
-    alice.until(|frame| frame["event"] == "friend" && frame["state"] == "friends");
+    let [alice, bob] = [&nodes[0], &nodes[1]].map(|node| Client::connect(node.port));
     Cluster {
         redis,
         nodes,
-        alice,
-        bob,
-        to,
-        sent: 0,
+        friends: Friends::new(alice, bob),
         _folder: folder,
-    }
-}
-
-impl Cluster {
-    /// Sends a message from Alice to Bob; returns its text.
-    fn send(&mut self) -> String {
-        self.sent += 1;
-        let text = format!("message {}", self.sent);
-        let to = json!({"user": self.to});
-        let send = json!({"op": "send", "to": to, "key": text, "text": text});
-        self.alice.ok(send);
-        text
-    }
-
-    /// Sends a message from Alice to Bob and waits until it is there.
-    fn send_and_see(&mut self) {
-        let text = self.send();
-        self.bob.until(|frame| frame["text"] == text);
-    }
-
-    /// Has Alice write until Bob sees it: the store knows nothing of it, so it came by the relay.
-    fn type_until_seen(&mut self) {
-        for _ in 0..1000 {
-            let writing = json!({"op": "typing", "to": {"user": self.to}});
-            self.alice.ok(writing);
-            // It comes for certain, and ends the wait.
-            let text = self.send();
-            let is_typing = |frame: &Value| frame["event"] == "typing";
-            let frame = self
-                .bob
-                .until(|frame| is_typing(frame) || frame["text"] == text);
-            if is_typing(&frame) {
-                return;
-            }
-        }
-        panic!("nothing comes by the relay");
     }
 }
 
@@ -114,12 +66,12 @@ fn friends_on_two_nodes_talk_and_see_each_other() {
     let mut cluster = cluster();
     let online = |frame: &Value| frame["event"] == "presence" && frame["online"] == true;
     // Each learns of the other by the acceptance or by what is asked then.
-    let friends = cluster.alice.ok(json!({"op": "friends"}));
+    let friends = cluster.friends.alice.ok(json!({"op": "friends"}));
     if friends["friends"][0]["online"] != true {
-        cluster.alice.until(online);
+        cluster.friends.alice.until(online);
     }
-    cluster.send_and_see();
-    cluster.type_until_seen();
+    cluster.friends.send_and_see();
+    cluster.friends.type_until_seen();
     // A token of one node is one of the other.
     let token = Client::connect(cluster.nodes[0].port).login("alice")["token"].take();
     let mut moved = Client::connect(cluster.nodes[1].port);
@@ -127,11 +79,9 @@ fn friends_on_two_nodes_talk_and_see_each_other() {
     assert_eq!(resumed["name"], "alice");
     drop(moved);
     let Cluster {
-        mut nodes,
-        alice,
-        mut bob,
-        ..
+        mut nodes, friends, ..
     } = cluster;
+    let Friends { alice, mut bob, .. } = friends;
     drop(alice);
     bob.until(|frame| frame["event"] == "presence" && frame["online"] == false);
     nodes[0].signal("TERM");
@@ -141,15 +91,15 @@ fn friends_on_two_nodes_talk_and_see_each_other() {
 #[test]
 fn without_redis_messages_come_slower_and_with_it_fast_again() {
     let mut cluster = cluster();
-    cluster.type_until_seen();
+    cluster.friends.type_until_seen();
     cluster.redis.server.kill9().unwrap();
-    cluster.send_and_see();
+    cluster.friends.send_and_see();
     cluster.redis.server.restart().unwrap();
-    cluster.type_until_seen();
+    cluster.friends.type_until_seen();
     cluster.redis.server.stop().unwrap();
-    cluster.send_and_see();
+    cluster.friends.send_and_see();
     cluster.redis.server.cont().unwrap();
-    cluster.type_until_seen();
+    cluster.friends.type_until_seen();
 }
 
 #[test]

@@ -234,16 +234,18 @@ fn the_readme_is_true() {
     let mut parlor = 0;
     for command in commands(&readme) {
         let words: Vec<&str> = command.split_whitespace().collect();
-        if let Some(at) = words.iter().position(|word| *word == "--example") {
+        let kinds = ["--example", "--test"];
+        if let Some(at) = words.iter().position(|word| kinds.contains(word)) {
             let package = words.iter().position(|word| *word == "-p").unwrap() + 1;
             let folder = match words.get(package).copied() {
                 Some("parlor-core") => "core",
                 Some("parlor") => "bin",
-                other => panic!("whose example is {other:?}?"),
+                other => panic!("whose folder is {other:?}?"),
             };
+            let kind = words.get(at).unwrap().trim_start_matches('-');
             let name = words.get(at + 1).unwrap();
             assert!(
-                root().join(format!("{folder}/examples/{name}.rs")).exists(),
+                root().join(format!("{folder}/{kind}s/{name}.rs")).exists(),
                 "{command}"
             );
         } else if let Some(at) = words.iter().position(|word| *word == "--") {

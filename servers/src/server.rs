@@ -5,7 +5,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -45,7 +45,8 @@ pub struct Launch {
 
 /// A running server, or one that was ended and can be started again.
 ///
-/// - [`pid`](Self::pid) and [`is_running`](Self::is_running) tell of its process.
+/// - [`pid`](Self::pid), [`is_running`](Self::is_running) and [`ended`](Self::ended) tell of its
+///   process.
 /// - [`kill9`](Self::kill9), [`stop`](Self::stop), [`cont`](Self::cont) and
 ///   [`terminate`](Self::terminate) send it signals; [`restart`](Self::restart) starts it again with
 ///   the same port and data.
@@ -83,6 +84,13 @@ impl Server {
     pub fn is_running(&mut self) -> bool {
         let running = |child: &mut Child| matches!(child.try_wait(), Ok(None));
         self.child.as_mut().is_some_and(running)
+    }
+
+    /// Returns how the process ended, once it has by itself or as it was
+    /// [asked to](Self::ask_to_end).
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        let ended = |child: &mut Child| child.try_wait().ok().flatten();
+        self.child.as_mut().and_then(ended)
     }
 
     /// Returns where the server logs.
@@ -201,7 +209,7 @@ impl Server {
             // Asked after the answer: one that came from another process says nothing of ours.
             if !self.is_running() {
                 self.kill9()?;
-                return Err(self.ended());
+                return Err(self.has_ended());
             }
             if ready {
                 return Ok(());
@@ -218,7 +226,7 @@ impl Server {
         }
     }
 
-    fn ended(&self) -> ServerError {
+    fn has_ended(&self) -> ServerError {
         ServerError::Ended {
             name: self.launch.name.clone(),
             tail: tail(&self.log()),

@@ -264,6 +264,18 @@ fn a_server_that_ends_at_once_shows_its_log() {
 }
 
 #[test]
+fn a_server_that_was_asked_to_end_says_how_it_did() {
+    let folder = TempDir::new().unwrap();
+    let mut redis = Redis::start(folder.path(), None, &[]).unwrap();
+    assert_eq!(redis.server.ended(), None);
+    redis.server.ask_to_end().unwrap();
+    wait_until("it has ended", || redis.server.ended().is_some());
+    assert_eq!(redis.server.ended().unwrap().code(), Some(0));
+    redis.server.restart().unwrap();
+    assert_eq!(redis.server.ended(), None);
+}
+
+#[test]
 fn a_port_that_is_taken_at_the_start_is_no_answer() {
     let folder = TempDir::new().unwrap();
     let mut redis = Redis::start(folder.path(), None, &[]).unwrap();

@@ -154,9 +154,19 @@ impl Client {
 
     /// Sends a request with an `id` and returns the reply to it; drops the events before it.
     pub(crate) fn ask(&mut self, request: &Value) -> Value {
+        self.send(request);
+        self.until(|frame| frame["id"] == request["id"])
+    }
+
+    /// Sends a request and waits for nothing.
+    pub(crate) fn send(&mut self, request: &Value) {
         let line = format!("{request}\n");
         self.stream.get_mut().write_all(line.as_bytes()).unwrap();
-        self.until(|frame| frame["id"] == request["id"])
+    }
+
+    /// Returns the connection, so that another thread can end it.
+    pub(crate) fn stream(&self) -> TcpStream {
+        self.stream.get_ref().try_clone().unwrap()
     }
 
     /// Makes an account and logs in; returns the user's number.
