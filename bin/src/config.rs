@@ -3,6 +3,7 @@
 
 mod file;
 mod print;
+mod rates;
 
 use std::path::{Path, PathBuf};
 
@@ -257,6 +258,7 @@ mod tests {
         [limits]
         rates = false
         connections = 10
+        connections_per_address = 9
         pipeline = 11
         store_requests = 12
         outgoing_kib = 64
@@ -293,6 +295,7 @@ mod tests {
             "# registration: 2 invitation codes",
             "rates = false",
             "connections = 10",
+            "connections_per_address = 9",
             "pipeline = 11",
             "store_requests = 12",
             "outgoing_kib = 64",
@@ -337,6 +340,28 @@ mod tests {
             printed.contains("logins = { burst = 10, per_second = 1 }"),
             "{printed}"
         );
+        let settings = self::settings(
+            r#"
+            rates.registrations = { burst = 1, per_hour = 7 }
+            [guard]
+            pair = { failures = 2, delay_seconds = 3, most_delay_seconds = 4 }
+            forget_minutes = 2
+            entries = 5
+            address = { failures = 1, delay_seconds = 1, most_delay_seconds = 1 }
+            account = { failures = 6, delay_seconds = 1, most_delay_seconds = 119 }
+            "#,
+        )
+        .unwrap();
+        let printed = settings.to_string();
+        for line in [
+            "registrations = { burst = 1, per_hour = 7 }",
+            "pair = { failures = 2, delay_seconds = 3, most_delay_seconds = 4 }",
+            "account = { failures = 6, delay_seconds = 1, most_delay_seconds = 119 }",
+            "forget_minutes = 2",
+            "entries = 5",
+        ] {
+            assert!(printed.lines().any(|it| it == line), "{line}\n{printed}");
+        }
     }
 
     #[test]
@@ -355,6 +380,13 @@ mod tests {
             ("[limits]\noutgoing_kib = 0", "outgoing_kib"),
             ("[timeouts]\ndrain_seconds = 30", "drain_seconds"),
             ("[rates]\nlogins = { burst = 0, per_second = 1 }", "logins"),
+            ("[rates]\nlogins = { burst = 1 }", "logins"),
+            (
+                "[rates]\nsends = { burst = 1, per_hour = 1, per_second = 1 }",
+                "sends",
+            ),
+            ("[guard]\nforget_minutes = 15", "guard.pair"),
+            ("[guard]\nentries = 0", "guard.entries"),
             ("[timeouts]\nproxy_seconds = 0", "proxy_seconds"),
             ("proxy_from = [\"10.0.0.0/33\"]", "10.0.0.0/33"),
             ("registration = [\"\"]", "registration"),

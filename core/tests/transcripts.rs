@@ -238,10 +238,7 @@ impl Stage {
                     config.registration = Registration::Invite(vec![Secret::new(code)]);
                 }
                 ("logins", count) => {
-                    let logins = Rate {
-                        burst: count.parse().unwrap(),
-                        per_second: 1,
-                    };
+                    let logins = Rate::per_second(count.parse().unwrap(), 1);
                     config.rates = Some(Rates {
                         logins,
                         ..Rates::default()

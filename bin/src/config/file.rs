@@ -4,11 +4,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use parlor_core::engine::{Rate, Registration};
+use parlor_core::engine::Registration;
 use parlor_core::secret::Secret;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use super::rates::{GuardTable, RatesTable};
 use super::{ConfigError, Settings, networks};
 
 const POSITIVE: &str = "at least 1";
@@ -29,6 +30,7 @@ pub(super) struct File {
     limits: LimitsTable,
     timeouts: TimeoutsTable,
     rates: RatesTable,
+    guard: GuardTable,
     password: PasswordTable,
 }
 
@@ -37,6 +39,7 @@ pub(super) struct File {
 struct LimitsTable {
     rates: Option<bool>,
     connections: Option<usize>,
+    connections_per_address: Option<usize>,
     pipeline: Option<usize>,
     store_requests: Option<usize>,
     outgoing_kib: Option<u32>,
@@ -59,21 +62,6 @@ struct TimeoutsTable {
     proxy_seconds: Option<u32>,
     session_days: Option<u32>,
     edit_hours: Option<u32>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct RatesTable {
-    requests: Option<RateTable>,
-    logins: Option<RateTable>,
-    sends: Option<RateTable>,
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RateTable {
-    burst: u32,
-    per_second: u32,
 }
 
 #[derive(Default, Deserialize)]
@@ -112,7 +100,10 @@ impl File {
         );
         self.limits.apply(settings)?;
         self.timeouts.apply(settings)?;
-        self.rates.apply(settings)?;
+        if let Some(rates) = &mut settings.engine.rates {
+            self.rates.apply(rates)?;
+            self.guard.apply(&mut rates.guard)?;
+        }
         self.password.apply(settings)
     }
 }
@@ -127,6 +118,11 @@ impl LimitsTable {
             "limits.connections",
             &mut engine.connections,
             self.connections,
+        )?;
+        positive(
+            "limits.connections_per_address",
+            &mut engine.connections_per_address,
+            self.connections_per_address,
         )?;
         positive("limits.pipeline", &mut engine.pipeline, self.pipeline)?;
         positive(
@@ -221,31 +217,6 @@ impl TimeoutsTable {
     }
 }
 
-impl RatesTable {
-    fn apply(self, settings: &mut Settings) -> Result<(), ConfigError> {
-        let Some(rates) = &mut settings.engine.rates else {
-            return Ok(());
-        };
-        for (key, slot, value) in [
-            ("rates.requests", &mut rates.requests, self.requests),
-            ("rates.logins", &mut rates.logins, self.logins),
-            ("rates.sends", &mut rates.sends, self.sends),
-        ] {
-            let Some(RateTable { burst, per_second }) = value else {
-                continue;
-            };
-            if burst == 0 || per_second == 0 {
-                return Err(ConfigError::OutOfRange {
-                    key,
-                    rule: "at least 1 in both (`limits.rates = false` turns rates off)",
-                });
-            }
-            *slot = Rate { burst, per_second };
-        }
-        Ok(())
-    }
-}
-
 impl PasswordTable {
     fn apply(self, settings: &mut Settings) -> Result<(), ConfigError> {
         if self.memory_kib.is_some_and(|kib| kib < 8) {
@@ -269,14 +240,14 @@ impl PasswordTable {
 }
 
 /// Overrides a setting that is named.
-fn set<T>(slot: &mut T, value: Option<T>) {
+pub(super) fn set<T>(slot: &mut T, value: Option<T>) {
     if let Some(value) = value {
         *slot = value;
     }
 }
 
 /// Overrides a setting that is named and must not be zero.
-fn positive<T: Default + PartialEq>(
+pub(super) fn positive<T: Default + PartialEq>(
     key: &'static str,
     slot: &mut T,
     value: Option<T>,

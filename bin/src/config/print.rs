@@ -3,9 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use parlor_core::engine::{Rate, Registration};
+use parlor_core::engine::Registration;
 
-use super::{Settings, without_password};
+use super::{Settings, rates, without_password};
 
 impl fmt::Display for Settings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -40,7 +40,9 @@ impl fmt::Display for Settings {
         }
         self.limits(out)?;
         self.timeouts(out)?;
-        self.rates(out)?;
+        if let Some(rates) = &self.engine.rates {
+            rates::print(rates, out)?;
+        }
         writeln!(out, "\n[password]")?;
         writeln!(out, "memory_kib = {}", self.password.memory_kib)?;
         writeln!(out, "iterations = {}", self.password.iterations)
@@ -53,6 +55,11 @@ impl Settings {
         writeln!(out, "\n[limits]")?;
         writeln!(out, "rates = {}", engine.rates.is_some())?;
         writeln!(out, "connections = {}", engine.connections)?;
+        writeln!(
+            out,
+            "connections_per_address = {}",
+            engine.connections_per_address
+        )?;
         writeln!(out, "pipeline = {}", engine.pipeline)?;
         writeln!(out, "store_requests = {}", engine.store_requests)?;
         writeln!(out, "outgoing_kib = {}", engine.outgoing / 1024)?;
@@ -80,24 +87,6 @@ impl Settings {
             hours(limits.session_lifetime) / 24
         )?;
         writeln!(out, "edit_hours = {}", hours(limits.edit_window))
-    }
-
-    fn rates(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(rates) = &self.engine.rates else {
-            return Ok(());
-        };
-        writeln!(out, "\n[rates]")?;
-        for (name, Rate { burst, per_second }) in [
-            ("requests", rates.requests),
-            ("logins", rates.logins),
-            ("sends", rates.sends),
-        ] {
-            writeln!(
-                out,
-                "{name} = {{ burst = {burst}, per_second = {per_second} }}"
-            )?;
-        }
-        Ok(())
     }
 }
 

@@ -28,6 +28,9 @@ impl Engine {
         if matches!(&result, Err(StoreFailure::Failed(StoreError::Unknown))) {
             self.doubt();
         }
+        if let Some(rates) = &self.config.rates {
+            self.guard.settle(&rates.guard, token, &result, self.now);
+        }
         match pending {
             Pending::Request {
                 connection,

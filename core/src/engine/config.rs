@@ -22,6 +22,9 @@ pub struct Config {
     pub write_timeout: Duration,
     /// Connections at one time; more are told `notice` `full` and closed.
     pub connections: usize,
+    /// Connections at one time from one IPv4 address or IPv6 /64; more are told `notice` `full` and
+    /// closed. Connections without an address are not counted.
+    pub connections_per_address: usize,
     /// Requests of one connection that wait or are under way; reading pauses above.
     pub pipeline: usize,
     /// Store requests under way at one time; above, requests are answered `busy`.
@@ -75,7 +78,7 @@ pub struct Config {
     pub clustered: bool,
     /// How long a drain waits for requests under way.
     pub drain: Duration,
-    /// The rates; absent for none.
+    /// The rates, and what stops guesses of passwords; absent for none.
     pub rates: Option<Rates>,
 }
 
@@ -100,6 +103,42 @@ pub struct Rates {
     pub logins: Rate,
     /// `send`, `edit`, `recall` and `group_create` of a user, over all sessions on this node.
     pub sends: Rate,
+    /// `register` from one IPv4 address or IPv6 /64.
+    pub registrations: Rate,
+    /// What stops guesses of passwords.
+    pub guard: LoginGuard,
+}
+
+/// How many wrong passwords `login`, `password` and `delete_account` take, on this node, before
+/// more are answered `rate_limited`.
+///
+/// `resume` is never held up. Where an account's password was known before, only the failures for
+/// that account from there count: whoever attacks an account from elsewhere keeps nobody out who
+/// was in. An account is guarded by name and by number apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LoginGuard {
+    /// For one account from one IPv4 address or IPv6 /64. A right password forgives these.
+    pub pair: Allowance,
+    /// From one IPv4 address or IPv6 /64, for any accounts.
+    pub address: Allowance,
+    /// For one account, from anywhere.
+    pub account: Allowance,
+    /// How long after the last failure all are forgotten; more than every `most_delay`.
+    pub forget: Duration,
+    /// Accounts, addresses and pairs of them that are remembered, each; beyond, those are forgotten
+    /// that were quiet for longest.
+    pub entries: usize,
+}
+
+/// How many failures are free, and what the next ones cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Failures without a delay.
+    pub failures: u32,
+    /// The delay after these, which doubles with each further failure.
+    pub delay: Duration,
+    /// The longest delay.
+    pub most_delay: Duration,
 }
 
 /// One token bucket.
@@ -107,25 +146,51 @@ pub struct Rates {
 pub struct Rate {
     /// How many at once.
     pub burst: u32,
-    /// How many a second.
-    pub per_second: u32,
+    /// How many an hour.
+    pub per_hour: u32,
+}
+
+impl Rate {
+    /// Makes a bucket of `burst` that so many a second fill; at most a million of them.
+    #[must_use]
+    pub const fn per_second(burst: u32, per_second: u32) -> Self {
+        Self {
+            burst,
+            per_hour: per_second.saturating_mul(3600),
+        }
+    }
 }
 
 impl Default for Rates {
     fn default() -> Self {
         Self {
-            requests: Rate {
-                burst: 1000,
-                per_second: 200,
+            requests: Rate::per_second(1000, 200),
+            logins: Rate::per_second(10, 1),
+            sends: Rate::per_second(500, 100),
+            registrations: Rate {
+                burst: 100,
+                per_hour: 300,
             },
-            logins: Rate {
-                burst: 10,
-                per_second: 1,
-            },
-            sends: Rate {
-                burst: 500,
-                per_second: 100,
-            },
+            guard: LoginGuard::default(),
+        }
+    }
+}
+
+impl Default for LoginGuard {
+    fn default() -> Self {
+        let second = Duration::from_secs(1);
+        let minute = Duration::from_secs(60);
+        let allowance = |failures, most_delay| Allowance {
+            failures,
+            delay: second,
+            most_delay,
+        };
+        Self {
+            pair: allowance(5, 15 * minute),
+            address: allowance(50, minute),
+            account: allowance(100, minute),
+            forget: 60 * minute,
+            entries: 100_000,
         }
     }
 }
@@ -142,6 +207,7 @@ impl Config {
             login_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
             connections: 100_000,
+            connections_per_address: 50_000,
             pipeline: 128,
             store_requests: 100_000,
             outgoing: 256 * 1024,

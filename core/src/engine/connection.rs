@@ -1,6 +1,7 @@
 //! One connection: its session, its requests, its credit and its times.
 
 use crate::engine::config::Config;
+use crate::engine::guard::Network;
 use crate::engine::pipeline::Pipeline;
 use crate::engine::rate::Bucket;
 use crate::engine::session::Session;
@@ -8,6 +9,8 @@ use crate::time::Timestamp;
 
 #[derive(Debug)]
 pub(super) struct Connection {
+    /// Where the client is, if it has an address.
+    pub(super) network: Option<Network>,
     pub(super) session: Option<Box<Session>>,
     pub(super) pipeline: Pipeline,
     /// Weight that was sent and not yet reported as written.
@@ -42,8 +45,9 @@ pub(super) enum Overdue {
 }
 
 impl Connection {
-    pub(super) fn new(now: Timestamp) -> Self {
+    pub(super) fn new(network: Option<Network>, now: Timestamp) -> Self {
         Self {
+            network,
             session: None,
             pipeline: Pipeline::default(),
             outstanding: 0,

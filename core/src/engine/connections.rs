@@ -1,24 +1,38 @@
 //! Connections: their requests in, their replies and events out, their end.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use smallvec::{SmallVec, smallvec};
 
 use crate::engine::connection::{Connection, Overdue};
 use crate::engine::contract::{Effect, Misuse};
+use crate::engine::guard::Network;
+use crate::engine::requests::rate_limited;
 use crate::engine::timers::Alarm;
 use crate::engine::{Engine, weight};
 use crate::id::{ConnectionId, RequestId};
 use crate::protocol::{ErrorCode, Event, NoticeCode, Reply, Request, RequestError};
 
 impl Engine {
-    pub(super) fn connected(&mut self, id: ConnectionId) -> Result<(), Misuse> {
+    pub(super) fn connected(
+        &mut self,
+        id: ConnectionId,
+        address: Option<IpAddr>,
+    ) -> Result<(), Misuse> {
         if self.last_connection.is_some_and(|last| id <= last) {
             return Err(Misuse::ConnectionUsed(id));
         }
         self.last_connection = Some(id);
-        let full = self.connections.len() >= self.config.connections;
-        self.connections.insert(id, Connection::new(self.now));
+        let network = address.map(Network::of);
+        let from_there = network.map(|network| self.addresses.entry(network).or_default());
+        let crowded = from_there.is_some_and(|count| {
+            *count += 1;
+            *count > self.config.connections_per_address
+        });
+        let full = crowded || self.connections.len() >= self.config.connections;
+        self.connections
+            .insert(id, Connection::new(network, self.now));
         if self.stopping.draining() {
             self.close_draining(id);
         } else if full {
@@ -26,7 +40,11 @@ impl Engine {
             self.close(
                 id,
                 NoticeCode::Full,
-                "the server has no room for more",
+                if crowded {
+                    "too many connections come from this address"
+                } else {
+                    "the server has no room for more"
+                },
                 Some(wait),
             );
         } else {
@@ -62,7 +80,7 @@ impl Engine {
                 allowed = connection.logins.take(rates.logins, now);
             }
             if let (Err(wait), Ok(_)) = (allowed, &request) {
-                request = Err(RequestError::from(ErrorCode::RateLimited).retry_after(wait));
+                request = Err(rate_limited(wait));
             }
         }
         connection.pipeline.push(request_id, request);
@@ -88,6 +106,14 @@ impl Engine {
             .ok_or(Misuse::NoConnection(id))?;
         self.timers
             .clear(connection.alarm_at, Alarm::Connection(id));
+        if let Some(network) = connection.network
+            && let Some(count) = self.addresses.get_mut(&network)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.addresses.remove(&network);
+            }
+        }
         Ok(())
     }
 

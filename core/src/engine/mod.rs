@@ -22,6 +22,7 @@ mod connections;
 pub mod contract;
 mod delivery;
 mod fetch;
+mod guard;
 mod marks;
 mod nodes;
 mod pending;
@@ -29,6 +30,7 @@ mod pipeline;
 mod presence;
 mod rate;
 mod recalls;
+mod recent;
 mod refresh;
 mod relayed;
 pub mod repairs;
@@ -46,13 +48,14 @@ mod work;
 
 use std::collections::{BTreeMap, VecDeque};
 
-pub use config::{Config, Rate, Rates, Registration};
+pub use config::{Allowance, Config, LoginGuard, Rate, Rates, Registration};
 pub use contract::{Effect, Input, Misuse};
 pub use repairs::Repairs;
 pub use token::Token;
 
 use crate::engine::connection::Connection;
 use crate::engine::fetch::Fetches;
+use crate::engine::guard::{Guard, Network};
 use crate::engine::marks::Marks;
 use crate::engine::nodes::Nodes;
 use crate::engine::pending::Pending;
@@ -89,6 +92,9 @@ pub struct Engine {
     effects: VecDeque<Effect>,
     connections: Table<ConnectionId, Connection>,
     last_connection: Option<ConnectionId>,
+    /// How many connections come from where.
+    addresses: BTreeMap<Network, usize>,
+    guard: Guard,
     users: Table<UserId, LocalUser>,
     groups: Table<GroupId, LocalGroup>,
     pending: Table<StoreToken, Pending>,
@@ -139,6 +145,12 @@ pub struct Counts {
     pub questions: usize,
     /// Other nodes that were heard of lately.
     pub nodes: usize,
+    /// Addresses with connections.
+    pub addresses: usize,
+    /// Tries of passwords under way.
+    pub tries: usize,
+    /// The size of the largest table of the guard of logins.
+    pub guarded: usize,
 }
 
 impl Engine {
@@ -152,6 +164,8 @@ impl Engine {
             effects: VecDeque::new(),
             connections: Table::default(),
             last_connection: None,
+            addresses: BTreeMap::new(),
+            guard: Guard::default(),
             users: Table::default(),
             groups: Table::default(),
             pending: Table::default(),
@@ -186,7 +200,10 @@ impl Engine {
         }
         self.now = now;
         match input {
-            Input::Connected { connection, .. } => self.connected(connection)?,
+            Input::Connected {
+                connection,
+                address,
+            } => self.connected(connection, address)?,
             Input::Request {
                 connection,
                 id,
@@ -242,6 +259,9 @@ impl Engine {
             watched: self.presence.watched(),
             questions: self.presence.questions(),
             nodes: self.nodes.len(),
+            addresses: self.addresses.len(),
+            tries: self.guard.under_way(),
+            guarded: self.guard.largest(),
         }
     }
 
@@ -251,14 +271,15 @@ impl Engine {
         self.repairs
     }
 
-    /// Asks the store; the completion will be for `pending`.
-    fn ask_store(&mut self, request: StoreRequest, pending: Pending) {
+    /// Asks the store; the completion, which comes with the token returned, will be for `pending`.
+    fn ask_store(&mut self, request: StoreRequest, pending: Pending) -> StoreToken {
         let token = self.next_token();
         if pending.reads_positions() {
             self.marks.login_asked(token);
         }
         self.pending.insert(token, pending);
         self.effects.push_back(Effect::Store { token, request });
+        token
     }
 
     fn next_token(&mut self) -> StoreToken {

@@ -5,6 +5,9 @@ use std::time::Duration;
 use crate::engine::config::Rate;
 use crate::time::Timestamp;
 
+/// An hour in microseconds.
+const HOUR: u64 = 3_600_000_000;
+
 /// A token bucket, kept as the moment at which it is full again: the generic cell rate algorithm
 /// (ITU-T I.371, annex A), in microseconds.
 #[derive(Clone, Copy, Debug, Default)]
@@ -19,7 +22,7 @@ impl Bucket {
     /// Says how long to wait for the next one.
     pub(super) fn take(&mut self, rate: Rate, now: Timestamp) -> Result<(), Duration> {
         let now = now.0.saturating_mul(1000);
-        let interval = 1_000_000 / u64::from(rate.per_second.max(1));
+        let interval = HOUR / u64::from(rate.per_hour.max(1));
         let full_at = self.full_at.max(now).saturating_add(interval);
         let depth = interval.saturating_mul(u64::from(rate.burst.max(1)));
         match full_at.saturating_sub(now).checked_sub(depth) {
@@ -42,10 +45,7 @@ mod tests {
 
     #[test]
     fn a_burst_then_a_steady_rate() {
-        let rate = Rate {
-            burst: 3,
-            per_second: 10,
-        };
+        let rate = Rate::per_second(3, 10);
         let mut bucket = Bucket::default();
         let start = Timestamp(1_000_000);
         for _ in 0..3 {

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use crate::engine::Engine;
 use crate::engine::config::Registration;
+use crate::engine::guard::Account;
 use crate::engine::pending::{Awaited, Pending};
 use crate::engine::token::Token;
 use crate::engine::work::{Work, work_of};
-use crate::id::{ConnectionId, ConversationRef, Pair, Place, SessionId, UserId};
+use crate::id::{ConnectionId, ConversationRef, Pair, Place, SessionId, StoreToken, UserId};
 use crate::log::FriendState;
 use crate::protocol::reply::Keep;
-use crate::protocol::request::Anchor;
+use crate::protocol::request::{Anchor, UserRef};
 use crate::protocol::{ErrorCode, Reply, Request, RequestError};
 use crate::secret::Secret;
 use crate::store::{Command, Read, StoreRequest};
@@ -51,13 +52,15 @@ impl Engine {
                 },
                 None,
             ) => {
+                let account = Account::of(&who, &self.config.secret);
                 let request = StoreRequest::Login {
                     who,
                     password,
                     device,
                 };
-                self.ask(
+                self.ask_with_password(
                     origin,
+                    account,
                     request,
                     Awaited::Session {
                         start,
@@ -113,11 +116,14 @@ impl Engine {
                 }
             }
         }
-        self.ask(
-            origin,
-            StoreRequest::Register { name, password },
-            Awaited::Change,
-        )
+        let network = self.connections.get(origin.connection)?.network;
+        if let (Some(rates), Some(network)) = (&self.config.rates, network)
+            && let Err(wait) = self.guard.register(rates, network, self.now)
+        {
+            return Some(Err(rate_limited(wait)));
+        }
+        let request = StoreRequest::Register { name, password };
+        self.ask(origin, request, Awaited::Change)
     }
 
     fn start_in_session(
@@ -144,11 +150,13 @@ impl Engine {
                     old,
                     new,
                 };
-                self.ask(origin, request, Awaited::Password)
+                let account = Account::of(&UserRef::Id(user), &self.config.secret);
+                self.ask_with_password(origin, account, request, Awaited::Password)
             }
             Request::DeleteAccount { password } => {
                 let request = StoreRequest::DeleteAccount { user, password };
-                self.ask(origin, request, Awaited::DeleteAccount)
+                let account = Account::of(&UserRef::Id(user), &self.config.secret);
+                self.ask_with_password(origin, account, request, Awaited::DeleteAccount)
             }
             Request::Ack {
                 conversation,
@@ -188,19 +196,50 @@ impl Engine {
     }
 
     fn ask(&mut self, origin: Origin, request: StoreRequest, kind: Awaited) -> Answer {
+        self.try_ask(origin, request, kind).err().map(Err)
+    }
+
+    /// Asks for what only the right password is granted.
+    fn ask_with_password(
+        &mut self,
+        origin: Origin,
+        account: Account,
+        request: StoreRequest,
+        kind: Awaited,
+    ) -> Answer {
+        let Some(limits) = self.config.rates.map(|rates| rates.guard) else {
+            return self.ask(origin, request, kind);
+        };
+        let network = self.connections.get(origin.connection)?.network;
+        let admitted = self.guard.admit(&limits, account, network, self.now);
+        let asked = admitted
+            .map_err(rate_limited)
+            .and_then(|attempt| Ok((attempt, self.try_ask(origin, request, kind)?)));
+        match asked {
+            Ok((attempt, token)) => {
+                self.guard.begin(&limits, token, attempt);
+                None
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn try_ask(
+        &mut self,
+        origin: Origin,
+        request: StoreRequest,
+        kind: Awaited,
+    ) -> Result<StoreToken, RequestError> {
         if self.pending.len() >= self.config.store_requests {
-            return Some(Err(self.busy()));
+            return Err(self.busy());
         }
         let Origin { connection, serial } = origin;
-        self.ask_store(
-            request,
-            Pending::Request {
-                connection,
-                serial,
-                kind,
-            },
-        );
-        None
+        let pending = Pending::Request {
+            connection,
+            serial,
+            kind,
+        };
+        Ok(self.ask_store(request, pending))
     }
 
     pub(super) fn busy(&mut self) -> RequestError {
@@ -216,10 +255,7 @@ impl Engine {
         let Some(local) = self.users.get_mut(user) else {
             return Ok(());
         };
-        local
-            .sends
-            .take(rates.sends, now)
-            .map_err(|wait| RequestError::from(ErrorCode::RateLimited).retry_after(wait))
+        local.sends.take(rates.sends, now).map_err(rate_limited)
     }
 
     /// Checks that `user` may tell the conversation something that is not stored.
@@ -243,6 +279,10 @@ impl Engine {
             },
         }
     }
+}
+
+pub(super) fn rate_limited(wait: Duration) -> RequestError {
+    RequestError::from(ErrorCode::RateLimited).retry_after(wait)
 }
 
 fn refuse(code: ErrorCode) -> Answer {

@@ -69,6 +69,21 @@ fn keyed(secret: &Secret) -> Option<Hmac<Sha256>> {
     Hmac::new_from_slice(secret.expose().as_bytes()).ok()
 }
 
+/// Returns a short name for something that only this cluster can make: the first 16 bytes of
+/// HMAC-SHA-256 (RFC 2104) over what kind of thing it is and the thing. Kinds have no zero byte.
+pub(super) fn tag(secret: &Secret, kind: &[u8], thing: &[u8]) -> [u8; 16] {
+    let mut tag = [0; 16];
+    if let Some(mut mac) = keyed(secret) {
+        mac.update(kind);
+        mac.update(&[0]);
+        mac.update(thing);
+        for (to, from) in tag.iter_mut().zip(mac.finalize().into_bytes()) {
+            *to = from;
+        }
+    }
+    tag
+}
+
 #[cfg(test)]
 mod tests {
     use super::Token;

@@ -1,6 +1,7 @@
 //! An engine and a store in memory, driven to rest after every input.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use crate::engine::{Config, Effect, Engine, Input, Misuse};
@@ -85,12 +86,20 @@ impl Loopback {
     /// # Errors
     /// Of this and the other inputs: the driver's mistakes, as the engine names them.
     pub fn connect(&mut self) -> Result<ConnectionId, Misuse> {
+        self.connect_from(None)
+    }
+
+    /// Opens a connection from an address.
+    ///
+    /// # Errors
+    /// See [`connect`](Self::connect).
+    pub fn connect_from(&mut self, address: Option<IpAddr>) -> Result<ConnectionId, Misuse> {
         self.last_connection += 1;
         let connection = ConnectionId(self.last_connection);
         self.sent.insert(connection, Vec::new());
         self.input(Input::Connected {
             connection,
-            address: None,
+            address,
         })?;
         Ok(connection)
     }

@@ -12,6 +12,7 @@
 mod chat;
 mod friends;
 mod groups;
+mod guard;
 mod lag;
 mod limits;
 mod normal_path;

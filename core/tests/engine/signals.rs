@@ -115,18 +115,13 @@ fn signals_to_whom_one_has_blocked_are_refused_as_such() {
 
 #[test]
 fn a_user_sends_no_faster_than_the_rate_and_asks_as_before() {
-    let plenty = Rate {
-        burst: 1000,
-        per_second: 1000,
-    };
+    let plenty = Rate::per_second(1000, 1000);
     let mut world = World::with(Config {
         rates: Some(Rates {
             requests: plenty,
             logins: plenty,
-            sends: Rate {
-                burst: 2,
-                per_second: 1,
-            },
+            sends: Rate::per_second(2, 1),
+            ..Rates::default()
         }),
         ..config()
     });

@@ -220,6 +220,8 @@ impl World<'_> {
                 store_requests: 0,
                 // The others live.
                 nodes: 0,
+                // What was tried is remembered.
+                guarded: 0,
                 ..engine.counts()
             };
             if counts != Counts::default() || engine.counts().store_requests > 1 {

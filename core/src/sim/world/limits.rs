@@ -64,6 +64,9 @@ impl World<'_> {
                 config.presence_questions + config.presence_lists,
             ),
             ("nodes", counts.nodes, config.nodes),
+            ("addresses", counts.addresses, counts.connections),
+            ("tries", counts.tries, config.store_requests),
+            ("guarded", counts.guarded, self.plan.guarded()),
         ];
         let broken = bounds.into_iter().find(|(_, count, bound)| count > bound);
         let known = counts.connections == node.open.len();

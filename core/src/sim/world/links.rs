@@ -1,6 +1,7 @@
 //! Connections between devices and nodes: frames on their way, credit, breaks.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::World;
@@ -124,7 +125,7 @@ impl World<'_> {
         let Some(link) = self.links.get_mut(&id) else {
             return;
         };
-        let life = link.life;
+        let (life, device) = (link.life, link.device);
         let node = self.nodes.get_mut(life.node);
         let Some(node) = node.filter(|node| node.epoch == life.epoch && node.takes()) else {
             self.cut(id, true, true);
@@ -143,9 +144,16 @@ impl World<'_> {
         self.send_down(id, Down::Established);
         let input = engine::Input::Connected {
             connection,
-            address: None,
+            address: Some(self.address(device)),
         };
         self.feed(life, input);
+    }
+
+    /// The devices of one person are in one place.
+    fn address(&self, device: usize) -> IpAddr {
+        let person = self.devices.get(device).map_or(0, |device| device.person);
+        let last = u8::try_from(person).unwrap_or(u8::MAX);
+        IpAddr::from([192, 0, 2, last])
     }
 
     /// Something leaves the device.

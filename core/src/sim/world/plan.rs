@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::random::Random;
-use crate::engine::{Config, Rate, Rates};
+use crate::engine::{Allowance, Config, LoginGuard, Rate, Rates};
 use crate::secret::Secret;
 use crate::store::Limits;
 
@@ -54,14 +54,18 @@ impl Plan {
             },
         }
     }
+
+    /// Returns how large the tables of the guard of logins may be.
+    pub(super) fn guarded(&self) -> usize {
+        self.config.rates.map_or(0, |rates| rates.guard.entries)
+    }
 }
 
 fn config(random: &mut Random) -> Config {
     let rates = random.chance(200).then(|| Rates {
-        sends: Rate {
-            burst: 5,
-            per_second: 4,
-        },
+        sends: Rate::per_second(5, 4),
+        registrations: Rate::per_second(2, 1),
+        guard: guard(random.chance(500)),
         ..Rates::default()
     });
     let small = random.chance(500);
@@ -82,6 +86,23 @@ fn config(random: &mut Random) -> Config {
         marks: choose(6, 10_000),
         store_requests: choose(40, 100_000),
         connections: choose(40, 100_000),
+        connections_per_address: choose(5, 50_000),
         ..Config::new(Secret::new("a secret of at least thirty-two bytes"))
+    }
+}
+
+/// A guard that few wrong passwords wake, and that remembers little if it is `small`.
+fn guard(small: bool) -> LoginGuard {
+    let allowance = |failures| Allowance {
+        failures,
+        delay: Duration::from_millis(200),
+        most_delay: Duration::from_secs(2),
+    };
+    LoginGuard {
+        pair: allowance(1),
+        address: allowance(2),
+        account: allowance(3),
+        forget: Duration::from_secs(10),
+        entries: if small { 2 } else { 100_000 },
     }
 }

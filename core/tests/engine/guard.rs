@@ -1,0 +1,335 @@
+//! Guesses of passwords, accounts made in numbers, and crowds of connections, by where they come from.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use parlor_core::engine::{Allowance, Config, LoginGuard, Rate, Rates};
+use parlor_core::id::{ConnectionId, UserId};
+use parlor_core::protocol::request::{Start, UserRef};
+use parlor_core::protocol::{ErrorCode, Event, NoticeCode, Reply, Request, RequestError};
+use parlor_core::secret::Secret;
+use parlor_core::sim::Sent;
+use parlor_core::store::{StoreError, StoreFailure};
+
+use crate::{World, config, name};
+
+const HOME: &str = "192.0.2.1";
+const ELSEWHERE: &str = "198.51.100.7";
+
+const fn allowance(failures: u32, seconds: u64) -> Allowance {
+    Allowance {
+        failures,
+        delay: Duration::from_secs(seconds),
+        most_delay: Duration::from_secs(60),
+    }
+}
+
+/// Two failures are free for a pair, four for an address, six for an account.
+fn guarded() -> World {
+    let plenty = Rate::per_second(1000, 1000);
+    let mut world = World::with(Config {
+        rates: Some(Rates {
+            requests: plenty,
+            logins: plenty,
+            sends: plenty,
+            registrations: plenty,
+            guard: LoginGuard {
+                pair: allowance(2, 1),
+                address: allowance(4, 10),
+                account: allowance(6, 30),
+                forget: Duration::from_secs(100),
+                entries: 1000,
+            },
+        }),
+        ..config()
+    });
+    for letter in ["a", "b", "c", "d"] {
+        world.register(letter);
+    }
+    world
+}
+
+fn from(world: &mut World, address: &str) -> ConnectionId {
+    let address: IpAddr = address.parse().unwrap();
+    world.node.connect_from(Some(address)).unwrap()
+}
+
+fn login(who: UserRef, password: &str) -> Request {
+    Request::Login {
+        who,
+        password: Secret::new(password),
+        device: None,
+        start: Start::default(),
+    }
+}
+
+fn named(text: &str) -> UserRef {
+    UserRef::Name(name(text))
+}
+
+/// Logs in from somewhere, and disconnects; the error's code and the time to wait.
+fn try_login(
+    world: &mut World,
+    address: &str,
+    who: UserRef,
+    password: &str,
+) -> Result<Reply, (ErrorCode, Option<u64>)> {
+    let connection = from(world, address);
+    let request = login(who, password);
+    world.node.request(connection, 1, request).unwrap();
+    let sent = world.node.take(connection);
+    world.node.disconnect(connection).unwrap();
+    match sent.into_iter().next() {
+        Some(Sent::Reply(_, result)) => {
+            result.map_err(|RequestError { code, retry_ms, .. }| (code, retry_ms))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn wrong(world: &mut World, address: &str, who: &str) -> (ErrorCode, Option<u64>) {
+    try_login(world, address, named(who), "wrong password").unwrap_err()
+}
+
+const WRONG: (ErrorCode, Option<u64>) = (ErrorCode::BadCredentials, None);
+
+const fn wait(ms: u64) -> (ErrorCode, Option<u64>) {
+    (ErrorCode::RateLimited, Some(ms))
+}
+
+#[test]
+fn guesses_at_one_account_from_one_address_become_slower() {
+    let mut world = guarded();
+    assert_eq!(wrong(&mut world, HOME, "a"), WRONG);
+    assert_eq!(wrong(&mut world, HOME, "A"), WRONG, "the same name");
+    assert_eq!(wrong(&mut world, HOME, "a"), wait(1000));
+    world.wait(Duration::from_millis(400));
+    assert_eq!(wrong(&mut world, HOME, "a"), wait(600));
+    world.wait(Duration::from_millis(600));
+    assert_eq!(wrong(&mut world, HOME, "a"), WRONG);
+    let right = try_login(&mut world, HOME, named("a"), "password");
+    assert_eq!(right, Err(wait(2000)), "the right one has to wait as well");
+    assert_eq!(
+        wrong(&mut world, HOME, "b"),
+        WRONG,
+        "another account does not"
+    );
+    // That was the fourth from this address, which costs more.
+    world.wait(Duration::from_secs(10));
+    try_login(&mut world, HOME, named("a"), "password").unwrap();
+    assert_eq!(wrong(&mut world, HOME, "a"), WRONG, "forgiven");
+    assert_eq!(wrong(&mut world, HOME, "a"), WRONG);
+    assert_eq!(wrong(&mut world, HOME, "a"), wait(1000));
+}
+
+#[test]
+fn guesses_at_many_accounts_from_one_address_become_slower() {
+    let mut world = guarded();
+    try_login(&mut world, HOME, named("d"), "password").unwrap();
+    for unknown in ["p", "q", "r", "s"] {
+        assert_eq!(wrong(&mut world, HOME, unknown), WRONG);
+    }
+    assert_eq!(wrong(&mut world, HOME, "a"), wait(10_000));
+    assert_eq!(wrong(&mut world, ELSEWHERE, "a"), WRONG, "not from there");
+    try_login(&mut world, HOME, named("d"), "password").unwrap();
+    world.wait(Duration::from_secs(10));
+    try_login(&mut world, HOME, named("a"), "password").unwrap();
+}
+
+#[test]
+fn whoever_attacks_an_account_from_everywhere_does_not_lock_its_owner_out() {
+    let mut world = guarded();
+    try_login(&mut world, HOME, named("a"), "password").unwrap();
+    for last in 1..=6 {
+        let address = format!("203.0.113.{last}");
+        assert_eq!(wrong(&mut world, &address, "a"), WRONG);
+    }
+    assert_eq!(wrong(&mut world, ELSEWHERE, "a"), wait(30_000));
+    let session = try_login(&mut world, HOME, named("a"), "password").unwrap();
+    let Reply::Session(session) = session else {
+        panic!("{session:?}")
+    };
+    let connection = from(&mut world, ELSEWHERE);
+    let resume = Request::Resume {
+        token: session.token.clone(),
+        start: Start::default(),
+    };
+    world.ok(connection, resume);
+    // From home, failures for the account are counted all the same.
+    assert_eq!(wrong(&mut world, HOME, "a"), WRONG);
+    assert_eq!(wrong(&mut world, HOME, "a"), WRONG);
+    assert_eq!(wrong(&mut world, HOME, "a"), wait(1000));
+    world.wait(Duration::from_secs(30));
+    try_login(&mut world, ELSEWHERE, named("a"), "password").unwrap();
+}
+
+#[test]
+fn failures_are_forgotten_in_the_end() {
+    let mut world = guarded();
+    for _ in 0..2 {
+        wrong(&mut world, HOME, "a");
+    }
+    world.wait(Duration::from_secs(100));
+    assert_eq!(wrong(&mut world, HOME, "a"), WRONG);
+    assert_eq!(wrong(&mut world, HOME, "a"), WRONG);
+    assert_eq!(wrong(&mut world, HOME, "a"), wait(1000));
+}
+
+#[test]
+fn many_tries_at_once_are_no_way_around() {
+    let mut world = guarded();
+    world.node.hold_store();
+    let connections: Vec<ConnectionId> = (0..5).map(|_| from(&mut world, HOME)).collect();
+    for connection in &connections {
+        let request = login(named("a"), "wrong password");
+        world.node.request(*connection, 1, request).unwrap();
+    }
+    let held = world.node.take_held();
+    assert_eq!(held.len(), 2, "the others were refused at once");
+    assert_eq!(world.node.engine.counts().tries, 2);
+    for (connection, refused) in connections.iter().zip([false, false, true, true, true]) {
+        let sent = world.node.take(*connection);
+        assert_eq!(!sent.is_empty(), refused, "{sent:?}");
+    }
+    // What the store could not look at was no guess.
+    for (token, _) in held {
+        let failed = Err(StoreFailure::Failed(StoreError::Unavailable));
+        world.node.complete(token, failed).unwrap();
+    }
+    world.node.release_store().unwrap();
+    assert_eq!(world.node.engine.counts().tries, 0);
+    assert_eq!(wrong(&mut world, HOME, "a"), WRONG);
+    assert_eq!(wrong(&mut world, HOME, "a"), WRONG);
+    assert_eq!(wrong(&mut world, HOME, "a"), wait(1000));
+}
+
+#[test]
+fn a_session_is_no_place_to_guess_from() {
+    let mut world = guarded();
+    let connection = from(&mut world, HOME);
+    world.ok(connection, login(named("a"), "password"));
+    let change = |old: &str| Request::Password {
+        old: Secret::new(old),
+        new: Secret::new("another password"),
+    };
+    let delete = || Request::DeleteAccount {
+        password: Secret::new("wrong password"),
+    };
+    for request in [change("wrong password"), delete()] {
+        assert_eq!(
+            world.ask(connection, request),
+            Err(ErrorCode::BadCredentials)
+        );
+    }
+    for request in [change("password"), delete()] {
+        assert_eq!(world.ask(connection, request), Err(ErrorCode::RateLimited));
+    }
+    let by_number = try_login(&mut world, HOME, UserRef::Id(UserId(1)), "password");
+    assert_eq!(by_number, Err(wait(1000)), "by number it is the same");
+    try_login(&mut world, HOME, named("a"), "password").unwrap();
+    world.wait(Duration::from_secs(1));
+    world.ok(connection, change("password"));
+}
+
+#[test]
+fn clients_without_an_address_are_guarded_by_account() {
+    let mut world = guarded();
+    for guess in 0..7 {
+        let connection = world.connect();
+        let expected = if guess < 6 {
+            ErrorCode::BadCredentials
+        } else {
+            ErrorCode::RateLimited
+        };
+        let request = login(named("a"), "wrong password");
+        assert_eq!(world.ask(connection, request), Err(expected), "{guess}");
+    }
+}
+
+#[test]
+fn what_is_remembered_has_a_limit() {
+    let rates = guarded_with_entries(3);
+    let mut world = World::with(Config {
+        rates: Some(rates),
+        ..config()
+    });
+    for last in 1..=9 {
+        let address = format!("203.0.113.{last}");
+        assert_eq!(wrong(&mut world, &address, &format!("n{last}")), WRONG);
+    }
+    assert_eq!(world.node.engine.counts().guarded, 3);
+}
+
+fn guarded_with_entries(entries: usize) -> Rates {
+    Rates {
+        guard: LoginGuard {
+            entries,
+            ..LoginGuard::default()
+        },
+        ..Rates::default()
+    }
+}
+
+#[test]
+fn accounts_are_made_no_faster_than_the_rate_of_an_address() {
+    let mut world = World::with(Config {
+        rates: Some(Rates {
+            registrations: Rate {
+                burst: 2,
+                per_hour: 60,
+            },
+            ..Rates::default()
+        }),
+        ..config()
+    });
+    let mut register = |address: &str, text: &str| {
+        let connection = from(&mut world, address);
+        let request = Request::Register {
+            name: name(text),
+            password: Secret::new("password"),
+            invite: None,
+        };
+        world.ask(connection, request)
+    };
+    register("2001:db8::1", "a").unwrap();
+    register("2001:db8::2", "b").unwrap();
+    assert_eq!(register("2001:db8::3", "c"), Err(ErrorCode::RateLimited));
+    register("2001:db8:0:1::1", "c").unwrap();
+    world.wait(Duration::from_secs(60));
+    let connection = from(&mut world, "2001:db8::4");
+    let request = Request::Register {
+        name: name("d"),
+        password: Secret::new("password"),
+        invite: None,
+    };
+    world.ok(connection, request);
+}
+
+#[test]
+fn an_address_has_so_many_connections_and_no_more() {
+    let mut world = World::with(Config {
+        connections_per_address: 2,
+        ..config()
+    });
+    let first = from(&mut world, HOME);
+    let second = from(&mut world, HOME);
+    let third = from(&mut world, HOME);
+    let sent = world.node.take(third);
+    let [Sent::Event(Event::Notice { code, .. }), Sent::Closed] = &sent[..] else {
+        panic!("{sent:?}")
+    };
+    assert_eq!(*code, NoticeCode::Full);
+    let other = from(&mut world, ELSEWHERE);
+    let nowhere = world.connect();
+    for connection in [first, second, other, nowhere] {
+        world.ok(connection, Request::Ping);
+    }
+    assert_eq!(world.node.engine.counts().addresses, 2);
+    world.node.disconnect(first).unwrap();
+    let fourth = from(&mut world, HOME);
+    world.ok(fourth, Request::Ping);
+    for connection in [second, fourth, other, nowhere] {
+        world.node.disconnect(connection).unwrap();
+    }
+    assert_eq!(world.node.engine.counts().addresses, 0);
+}
