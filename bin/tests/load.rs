@@ -32,9 +32,12 @@ use load_world::watcher::Watcher;
 use load_world::{HANG, alone, number, poll};
 use program_world::Client;
 
-/// What operators are promised: works again after a server's return, seen as offline after a node's
-/// death. Measured far lower.
+/// Within what everything works again after a server's return. Measured far lower.
 const PROMISED: Duration = Duration::from_secs(60);
+
+/// When a death must have been noticed: long after the 15 s that it takes, and before the question
+/// that is asked each minute could hide that nobody did.
+const NOTICED: Duration = Duration::from_secs(45);
 
 /// Within what a send is answered `unavailable`.
 const UNAVAILABLE: Duration = Duration::from_secs(30);
@@ -83,7 +86,7 @@ fn a_killed_node_takes_no_message_with_it() {
         let person = people.find(|person| person.plan.user == user);
         !person.unwrap().record().dead
     };
-    crowd.until("friends see who is gone", PROMISED, |_, record| {
+    crowd.until("friends see who is gone", NOTICED, |_, record| {
         let mut friends = record.friends.iter();
         friends.all(|(user, (shown, _))| *shown == online(*user))
     });
@@ -284,7 +287,7 @@ fn refuses(cluster: &Cluster, client: &mut Client, send: &Value) {
     let killed = Instant::now();
     let mut pings = Vec::new();
     let mut refusals = Vec::new();
-    while killed.elapsed() < Duration::from_secs(12) || refusals.len() < 3 {
+    while killed.elapsed() < Duration::from_secs(12) || refusals.len() < 2 {
         let begin = Instant::now();
         client.send(send);
         for node in 0..2 {

@@ -98,6 +98,11 @@ impl Engine {
             }
             None if room => {
                 self.nodes.known.insert(origin, Heard { at, line });
+                // It has to know this one as well, to notice its silence: should this node die
+                // before its next heartbeat, nothing else would tell.
+                if !self.refresh.relay_down {
+                    self.say_alive();
+                }
                 self.ask_about_all();
             }
             None => {}

@@ -25,6 +25,21 @@ fn heartbeats_say_that_a_node_lives() {
 }
 
 #[test]
+fn a_new_node_is_answered_once_so_that_it_notices_when_this_one_dies() {
+    let (mut world, _) = friends_left(1, config());
+    world.heartbeats();
+    world.heartbeat_of(7, 0);
+    assert_eq!(world.heartbeats(), [0]);
+    // Two that know each other say no more than that they live.
+    world.heartbeat_of(7, 0);
+    world.heartbeat_of(7, 1);
+    assert_eq!(world.heartbeats(), [] as [u64; 0]);
+    world.node.input(Input::RelayLost).unwrap();
+    world.heartbeat_of(8, 0);
+    assert_eq!(world.heartbeats(), [] as [u64; 0]);
+}
+
+#[test]
 fn who_is_watched_is_asked_about_when_a_node_is_new_or_falls_silent() {
     let settings = Config {
         heartbeat: MOMENT,
