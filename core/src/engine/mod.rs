@@ -99,7 +99,8 @@ pub struct Engine {
     groups: Table<GroupId, LocalGroup>,
     pending: Table<StoreToken, Pending>,
     last_token: u64,
-    /// Subscriptions that are not confirmed yet, and for whom they were made.
+    /// Subscriptions that were not confirmed apart, at most one for each user, and for whom they were
+    /// made.
     subscriptions: BTreeMap<SubscriptionToken, UserId>,
     last_subscription: u64,
     fetches: Fetches,

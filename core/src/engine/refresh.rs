@@ -343,10 +343,10 @@ impl Engine {
         }
     }
 
-    /// Every channel is subscribed again, whoever was waiting for one.
+    /// What was subscribed before the relay came back is confirmed by that; what was subscribed while
+    /// it did is confirmed later.
     pub(super) fn relay_up(&mut self) {
         self.refresh.relay_down = false;
-        self.subscriptions.clear();
         for user in self.users.keys() {
             self.check_heads(user);
         }
@@ -354,7 +354,6 @@ impl Engine {
     }
 
     pub(super) fn relay_lost(&mut self) {
-        self.subscriptions.clear();
         if !std::mem::replace(&mut self.refresh.relay_down, true) {
             self.reconcile();
             self.presence_relay_lost();
