@@ -8,50 +8,11 @@
 use std::collections::BTreeSet;
 
 use parlor_core::engine::Repairs;
+use parlor_core::protocol::Request;
 use parlor_core::sim::world::{self, Fault, Report};
 
 /// How many seeds this plays; the example `simulate` plays as many as one likes.
 const SEEDS: u64 = 300;
-
-/// Every op of the protocol.
-const OPS: [&str; 36] = [
-    "register",
-    "login",
-    "resume",
-    "logout",
-    "password",
-    "delete_account",
-    "ping",
-    "user",
-    "friend_request",
-    "friend_accept",
-    "friend_reject",
-    "friend_remove",
-    "block",
-    "unblock",
-    "friends",
-    "group_create",
-    "group_join",
-    "group_leave",
-    "group_disband",
-    "group_invite",
-    "group_approve",
-    "group_reject",
-    "group_remove",
-    "group_role",
-    "group_update",
-    "group",
-    "group_members",
-    "group_requests",
-    "groups",
-    "conversations",
-    "send",
-    "edit",
-    "recall",
-    "ack",
-    "typing",
-    "history",
-];
 
 #[test]
 fn every_promise_holds_in_every_world_and_every_op_fault_and_repair_is_met() {
@@ -80,7 +41,7 @@ fn every_promise_holds_in_every_world_and_every_op_fault_and_repair_is_met() {
         .iter()
         .flat_map(|it| it.done.keys().copied())
         .collect();
-    assert_eq!(done, BTreeSet::from(OPS), "done is every op");
+    assert_eq!(done, BTreeSet::from(Request::OPS), "done is every op");
     let refused = reports.iter().flat_map(|it| it.refused.keys().copied());
     let mut refused: BTreeSet<&str> = refused.collect();
     // Which a node refuses when it stops, and hardly ever else.

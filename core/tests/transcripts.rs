@@ -13,52 +13,12 @@ use std::time::Duration;
 
 use parlor_core::engine::{Config, Input, Rate, Rates, Registration};
 use parlor_core::id::{ConnectionId, UserId};
-use parlor_core::protocol::{ErrorCode, MAX_CLIENT_FRAME, NoticeCode, decode, encode};
+use parlor_core::protocol::{ErrorCode, MAX_CLIENT_FRAME, NoticeCode, Request, decode, encode};
 use parlor_core::secret::Secret;
 use parlor_core::sim::{Loopback, Sent};
 use parlor_core::store::{Limits, StoreError, StoreFailure};
 
 const PROTOCOL: &str = include_str!("../PROTOCOL.md");
-
-/// Every op of the protocol.
-const OPS: [&str; 36] = [
-    "register",
-    "login",
-    "resume",
-    "logout",
-    "password",
-    "delete_account",
-    "ping",
-    "user",
-    "friend_request",
-    "friend_accept",
-    "friend_reject",
-    "friend_remove",
-    "block",
-    "unblock",
-    "friends",
-    "group_create",
-    "group_join",
-    "group_leave",
-    "group_disband",
-    "group_invite",
-    "group_approve",
-    "group_reject",
-    "group_remove",
-    "group_role",
-    "group_update",
-    "group",
-    "group_members",
-    "group_requests",
-    "groups",
-    "conversations",
-    "send",
-    "edit",
-    "recall",
-    "ack",
-    "typing",
-    "history",
-];
 
 const EVENTS: [&str; 7] = [
     "message", "receipt", "typing", "presence", "friend", "group", "notice",
@@ -150,7 +110,7 @@ fn every_op_is_shown_to_succeed() {
             succeeded.extend(asked.get(&(connection, request_id(frame))).copied());
         }
     }
-    let all = BTreeSet::from(OPS);
+    let all = BTreeSet::from(Request::OPS);
     assert_eq!(
         all.difference(&succeeded).collect::<Vec<_>>(),
         Vec::<&&str>::new()
@@ -199,7 +159,7 @@ fn every_name_is_in_its_table() {
         .collect();
     let notices = NoticeCode::ALL.iter().map(|code| code.as_str());
     let errors = ErrorCode::ALL.iter().map(|code| code.as_str());
-    let missing: Vec<&str> = OPS
+    let missing: Vec<&str> = Request::OPS
         .into_iter()
         .chain(EVENTS)
         .chain(KINDS)

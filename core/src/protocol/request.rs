@@ -348,6 +348,46 @@ pub enum ReplyKind {
 }
 
 impl Request {
+    /// Every `op` on the wire.
+    pub const OPS: [&'static str; 36] = [
+        "register",
+        "login",
+        "resume",
+        "logout",
+        "password",
+        "delete_account",
+        "ping",
+        "user",
+        "friend_request",
+        "friend_accept",
+        "friend_reject",
+        "friend_remove",
+        "block",
+        "unblock",
+        "friends",
+        "group_create",
+        "group_join",
+        "group_leave",
+        "group_disband",
+        "group_invite",
+        "group_approve",
+        "group_reject",
+        "group_remove",
+        "group_role",
+        "group_update",
+        "group",
+        "group_members",
+        "group_requests",
+        "groups",
+        "conversations",
+        "send",
+        "edit",
+        "recall",
+        "ack",
+        "typing",
+        "history",
+    ];
+
     /// Returns what kind of reply answers this request, if not an error.
     #[must_use]
     pub const fn reply_kind(&self) -> ReplyKind {
