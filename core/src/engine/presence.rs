@@ -413,13 +413,9 @@ impl Engine {
         self.tell_presence(&watchers, user, online);
     }
 
-    /// Tells those of some users who are here, and know of the friendship, that another came or
-    /// went.
+    /// Tells some users that another came or went.
     pub(super) fn tell_presence(&mut self, told: &[UserId], user: UserId, online: bool) {
         for watcher in told {
-            if !self.is_friend(*watcher, user) {
-                continue;
-            }
             for connection in self.connections_of(*watcher) {
                 self.push_one(connection, Event::Presence { user, online });
             }

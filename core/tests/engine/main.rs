@@ -39,7 +39,7 @@ use parlor_core::protocol::{ErrorCode, Event, Reply, Request};
 use parlor_core::relay::RelayMessage;
 use parlor_core::secret::Secret;
 use parlor_core::sim::{Loopback, Sent};
-use parlor_core::store::Limits;
+use parlor_core::store::{Head, Limits, Read, ReadDone, StoreRequest, StoreResponse};
 
 /// A node, and the shorthand that the tests speak in.
 pub struct World {
@@ -258,6 +258,24 @@ impl World {
                 _ => None,
             })
             .collect()
+    }
+
+    /// Lets time pass until held conversations are verified, and answers with what the store says of
+    /// them, changed.
+    pub fn verify_with(&mut self, change: impl FnOnce(&mut [Head])) {
+        self.node.hold_store();
+        self.wait(Duration::from_secs(61));
+        let mut held = self.node.take_held();
+        let verify = |(_, request): &(_, StoreRequest)| {
+            matches!(request, StoreRequest::Read(Read::Heads { .. }))
+        };
+        let (token, request) = held.remove(held.iter().position(verify).unwrap());
+        let mut result = self.node.store.execute(request, self.node.now());
+        let Ok(StoreResponse::Read(ReadDone::Heads { heads, .. })) = &mut result else {
+            panic!("{result:?}")
+        };
+        change(heads);
+        self.node.complete(token, result).unwrap();
     }
 
     pub fn wait(&mut self, duration: Duration) {

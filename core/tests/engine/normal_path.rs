@@ -9,9 +9,7 @@ use parlor_core::name::Key;
 use parlor_core::protocol::request::{FriendAction, GroupSelfAction, UserRef};
 use parlor_core::protocol::{Event, NoticeCode, Request};
 use parlor_core::relay::{Channel, RelayMessage};
-use parlor_core::store::{
-    Command, Read, ReadDone, StoreError, StoreRequest, StoreResponse, StoreResult,
-};
+use parlor_core::store::{Command, Read, StoreError, StoreRequest, StoreResponse, StoreResult};
 
 use crate::{World, config, group, name, send, user};
 
@@ -327,20 +325,10 @@ fn verified(last: u64) -> (World, Vec<ConnectionId>) {
     for connection in &circle {
         world.node.take(*connection);
     }
-    world.node.hold_store();
-    world.wait(Duration::from_secs(61));
-    let mut held = world.node.take_held();
-    let verify = |(_, request): &(_, StoreRequest)| {
-        matches!(request, StoreRequest::Read(Read::Heads { .. }))
-    };
-    let (token, request) = held.remove(held.iter().position(verify).unwrap());
-    let mut result = world.node.store.execute(request, world.node.now());
-    let Ok(StoreResponse::Read(ReadDone::Heads { heads, .. })) = &mut result else {
-        panic!("{result:?}")
-    };
-    assert_eq!(heads.len(), 1);
-    heads[0].last = Seq(last);
-    world.node.complete(token, result).unwrap();
+    world.verify_with(|heads| {
+        assert_eq!(heads.len(), 1);
+        heads[0].last = Seq(last);
+    });
     (world, circle)
 }
 

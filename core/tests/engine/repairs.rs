@@ -361,22 +361,12 @@ fn a_log_that_was_set_back_is_nobody_elses_affair() {
     for connection in &circle {
         world.node.take(*connection);
     }
-    world.node.hold_store();
-    world.wait(Duration::from_secs(61));
-    let mut held = world.node.take_held();
-    let verify = |(_, request): &(_, StoreRequest)| {
-        matches!(request, StoreRequest::Read(Read::Heads { .. }))
-    };
-    let (token, request) = held.remove(held.iter().position(verify).unwrap());
-    let mut result = world.node.store.execute(request, world.node.now());
-    let Ok(StoreResponse::Read(ReadDone::Heads { heads, .. })) = &mut result else {
-        panic!("{result:?}")
-    };
-    let pair = Place::Direct(Pair::new(UserId(1), UserId(2)).unwrap());
-    for head in heads.iter_mut().filter(|head| head.place == pair) {
-        head.last = Seq(0);
-    }
-    world.node.complete(token, result).unwrap();
+    world.verify_with(|heads| {
+        let pair = Place::Direct(Pair::new(UserId(1), UserId(2)).unwrap());
+        for head in heads.iter_mut().filter(|head| head.place == pair) {
+            head.last = Seq(0);
+        }
+    });
     let told: Vec<usize> = circle
         .iter()
         .map(|connection| world.events(*connection).len())
