@@ -178,19 +178,14 @@ impl Engine {
             let mut targets: SmallVec<[ConnectionId; 2]> = SmallVec::new();
             for (connection, seen_as) in waiting {
                 // Two users see a direct conversation as different ones.
-                let alike = *seen_as == with && self.sees_as(*connection, entry.place, with);
-                if alike && self.offer(*connection, with, entry, Source::Store) == Offer::Push {
+                if *seen_as == with
+                    && self.offer(*connection, with, entry, Source::Store) == Offer::Push
+                {
                     targets.push(*connection);
                 }
             }
             self.push_entry(entry, with, targets, event, weight);
         }
-    }
-
-    fn sees_as(&self, connection: ConnectionId, place: Place, with: ConversationRef) -> bool {
-        self.session_user(connection)
-            .and_then(|user| place.seen_by(user))
-            == Some(with)
     }
 
     /// Tells whether a session waits for more after a page.

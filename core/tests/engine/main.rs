@@ -16,6 +16,7 @@ mod guard;
 mod lag;
 mod limits;
 mod normal_path;
+mod pages;
 mod presence;
 mod privacy;
 mod races;
@@ -27,11 +28,12 @@ mod simulated;
 mod stopping;
 mod store_failures;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parlor_core::engine::{Config, Input};
-use parlor_core::id::{ConnectionId, ConversationRef, GroupId, Seq, UserId};
-use parlor_core::log::{Body, FriendState, JoinPolicy};
+use parlor_core::id::{ConnectionId, ConversationRef, GroupId, Pair, Place, Seq, UserId};
+use parlor_core::log::{Body, Entry, FriendState, JoinPolicy};
 use parlor_core::name::{Key, Name};
 use parlor_core::protocol::reply::SessionReply;
 use parlor_core::protocol::request::{FriendAction, GroupSelfAction, Start, UserRef};
@@ -39,7 +41,7 @@ use parlor_core::protocol::{ErrorCode, Event, Reply, Request};
 use parlor_core::relay::RelayMessage;
 use parlor_core::secret::Secret;
 use parlor_core::sim::{Loopback, Sent};
-use parlor_core::store::{Head, Limits, Read, ReadDone, StoreRequest, StoreResponse};
+use parlor_core::store::{Command, Head, Limits, Read, ReadDone, StoreRequest, StoreResponse};
 
 /// A node, and the shorthand that the tests speak in.
 pub struct World {
@@ -280,6 +282,24 @@ impl World {
 
     pub fn wait(&mut self, duration: Duration) {
         self.node.advance(duration).unwrap();
+    }
+}
+
+/// Has the store carry out a message from `a` to `b`, as another node would: this one is not told.
+pub fn said_elsewhere(world: &mut World, text: &str) -> Arc<Entry> {
+    let place = Place::Direct(Pair::new(UserId(1), UserId(2)).unwrap());
+    let command = Command::Send {
+        user: UserId(1),
+        place,
+        key: Key::new(text).unwrap(),
+        text: text.into(),
+        reply_to: None,
+        meta: None,
+    };
+    let request = StoreRequest::Command(Box::new(command));
+    match world.node.store.execute(request, world.node.now()) {
+        Ok(StoreResponse::Applied(applied)) => applied.entries[0].clone(),
+        other => panic!("{other:?}"),
     }
 }
 

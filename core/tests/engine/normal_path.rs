@@ -5,13 +5,12 @@ use std::time::Duration;
 use parlor_core::engine::{Config, Input};
 use parlor_core::id::{ConnectionId, Pair, Place, Seq, UserId};
 use parlor_core::log::{Body, FriendState};
-use parlor_core::name::Key;
 use parlor_core::protocol::request::{FriendAction, GroupSelfAction, UserRef};
 use parlor_core::protocol::{Event, NoticeCode, Request};
 use parlor_core::relay::{Channel, RelayMessage};
 use parlor_core::store::{Command, Read, StoreError, StoreRequest, StoreResponse, StoreResult};
 
-use crate::{World, config, group, name, send, user};
+use crate::{World, config, group, name, said_elsewhere, send, user};
 
 const LONG: Duration = Duration::from_secs(86_400);
 
@@ -31,18 +30,6 @@ fn elsewhere(world: &mut World, command: Command) -> StoreResult {
     let now = world.node.now();
     let request = StoreRequest::Command(Box::new(command));
     world.node.store.execute(request, now)
-}
-
-fn said_elsewhere(world: &mut World, text: &str) {
-    let command = Command::Send {
-        user: UserId(1),
-        place: Place::Direct(Pair::new(UserId(1), UserId(2)).unwrap()),
-        key: Key::new(text).unwrap(),
-        text: text.into(),
-        reply_to: None,
-        meta: None,
-    };
-    elsewhere(world, command).unwrap();
 }
 
 /// Takes where entries were published, and which.

@@ -10,7 +10,7 @@ use parlor_core::relay::RelayMessage;
 use parlor_core::secret::Secret;
 use parlor_core::store::{Head, Read, ReadDone, StoreRequest, StoreResponse};
 
-use crate::{World, config, send, user};
+use crate::{World, config, said_elsewhere, send, user};
 
 fn replaced(world: &mut World, connection: ConnectionId) -> bool {
     let code = |event| match event {
@@ -229,6 +229,34 @@ fn who_is_no_friend_hears_neither_typing_nor_receipts() {
 }
 
 #[test]
+fn a_receipt_for_neither_side_is_told_to_nobody() {
+    let mut world = World::cluster();
+    let circle = world.circle(3);
+    world.ok(circle[0], send(user(2), "one"));
+    for connection in &circle {
+        world.events(*connection);
+    }
+    let roster = world.node.store.roster(UserId(2), world.node.now());
+    let conversation = roster.unwrap().conversations[0].id;
+    for to in [3, 1] {
+        world.relay(RelayMessage::Receipt {
+            conversation,
+            pair: Pair::new(UserId(1), UserId(2)),
+            to: UserId(to),
+            user: UserId(2),
+            delivered: Seq(1),
+            read: Seq(0),
+            origin: 7,
+        });
+        let told: Vec<usize> = circle
+            .iter()
+            .map(|connection| world.events(*connection).len())
+            .collect();
+        assert_eq!(told, [usize::from(to == 1), 0, 0]);
+    }
+}
+
+#[test]
 fn a_relay_that_confirms_nothing_costs_one_place_for_each_user() {
     let mut world = World::cluster();
     world.register("a");
@@ -258,7 +286,7 @@ fn an_entry_that_the_relay_lost_is_found_once_the_channels_are_confirmed() {
     world.wait(Duration::from_secs(3));
     world.node.hold_relay();
     let (b, _) = world.login("b");
-    committed_elsewhere(&mut world);
+    said_elsewhere(&mut world, "elsewhere");
     assert_eq!(world.messages(b), []);
     world.node.release_relay().unwrap();
     assert_eq!(world.messages(b), [(user(1), 1, "elsewhere".into())]);
@@ -275,25 +303,10 @@ fn a_subscription_under_way_while_the_relay_comes_back_is_confirmed_later() {
     for input in [Input::RelayLost, Input::RelayUp] {
         world.node.input(input).unwrap();
     }
-    committed_elsewhere(&mut world);
+    said_elsewhere(&mut world, "elsewhere");
     assert_eq!(world.messages(b), []);
     world.node.release_relay().unwrap();
     assert_eq!(world.messages(b), [(user(1), 1, "elsewhere".into())]);
-}
-
-/// Another node commits a message from user 1 to user 2, and nobody here is told.
-fn committed_elsewhere(world: &mut World) {
-    let now = world.node.now();
-    let command = parlor_core::store::Command::Send {
-        user: UserId(1),
-        place: parlor_core::id::Place::Direct(Pair::new(UserId(1), UserId(2)).unwrap()),
-        key: parlor_core::name::Key::new("elsewhere").unwrap(),
-        text: "elsewhere".into(),
-        reply_to: None,
-        meta: None,
-    };
-    let request = StoreRequest::Command(Box::new(command));
-    world.node.store.execute(request, now).unwrap();
 }
 
 #[test]

@@ -4,17 +4,14 @@ use std::time::Duration;
 
 use parlor_core::engine::{Config, Input};
 use parlor_core::id::{ConnectionId, Pair, Place, Seq, UserId};
-use parlor_core::name::Key;
 use parlor_core::protocol::event::GroupState;
 use parlor_core::protocol::request::UserRef;
 use parlor_core::protocol::{Event, Request};
 use parlor_core::relay::RelayMessage;
 use parlor_core::secret::Secret;
-use parlor_core::store::{
-    Command, Read, ReadDone, StoreError, StoreRequest, StoreResponse, StoreResult,
-};
+use parlor_core::store::{Read, ReadDone, StoreError, StoreRequest, StoreResponse, StoreResult};
 
-use crate::{World, config, group, name, send, user};
+use crate::{World, config, group, name, said_elsewhere, send, user};
 
 const LONG: Duration = Duration::from_secs(86_400);
 /// What a message with a text of three bytes weighs.
@@ -47,20 +44,6 @@ fn ack(with: u64, seq: u64) -> Request {
         delivered: Some(Seq(seq)),
         read: None,
     }
-}
-
-/// Has the store carry out a message from `a` to `b`, as another node would.
-fn said_elsewhere(world: &mut World, text: &str) {
-    let command = Command::Send {
-        user: UserId(1),
-        place: Place::Direct(Pair::new(UserId(1), UserId(2)).unwrap()),
-        key: Key::new(text).unwrap(),
-        text: text.into(),
-        reply_to: None,
-        meta: None,
-    };
-    let request = StoreRequest::Command(Box::new(command));
-    world.node.store.execute(request, world.node.now()).unwrap();
 }
 
 fn seqs(world: &mut World, connection: ConnectionId) -> Vec<u64> {
@@ -372,4 +355,73 @@ fn a_log_that_was_set_back_is_nobody_elses_affair() {
         .map(|connection| world.events(*connection).len())
         .collect();
     assert_eq!(told, [1, 1, 0]);
+}
+
+#[test]
+fn what_is_to_be_read_again_is_counted() {
+    let mut world = cluster(|config| {
+        config.batch = 1;
+        config.verify = Duration::from_secs(60);
+    });
+    world.circle(3);
+    world.node.hold_store();
+    let count = |world: &World| world.node.engine.counts().refresh;
+    // Of two conversations and three users, one each is being asked about.
+    world.node.input(Input::RelayUp).unwrap();
+    assert_eq!(count(&world), 1 + 2);
+    for user in 1..=3 {
+        world.relay(RelayMessage::Changed {
+            user: UserId(user),
+            version: 1000,
+        });
+    }
+    assert_eq!(count(&world), 2 + 1 + 2);
+    world.wait(Duration::from_secs(60));
+    assert_eq!(count(&world), 2 + 1 + 2 + 1);
+}
+
+fn is_heads(request: &StoreRequest) -> bool {
+    matches!(request, StoreRequest::Read(Read::Heads { .. }))
+}
+
+#[test]
+fn conversations_are_verified_once_at_a_time() {
+    let mut world = cluster(|config| {
+        config.verify = Duration::from_secs(60);
+        config.idle = LONG;
+    });
+    world.circle(2);
+    world.node.hold_store();
+    world.wait(Duration::from_secs(61));
+    let mut held = world.node.take_held();
+    held.retain(|(_, request)| is_heads(request));
+    let (token, request) = held.pop().unwrap();
+    world.wait(Duration::from_secs(60));
+    let result = world.node.store.execute(request, world.node.now());
+    world.node.complete(token, result).unwrap();
+    let held = world.node.take_held();
+    assert!(!held.iter().any(|(_, request)| is_heads(request)));
+    world.wait(Duration::from_secs(60));
+    let held = world.node.take_held();
+    assert!(held.iter().any(|(_, request)| is_heads(request)));
+}
+
+#[test]
+fn who_had_not_come_further_than_a_log_was_set_back_goes_on() {
+    let mut world = cluster(|config| {
+        config.verify = Duration::from_secs(60);
+        config.outgoing = MESSAGE;
+        config.write_timeout = LONG;
+    });
+    let circle = world.circle(2);
+    said_elsewhere(&mut world, "one");
+    world.node.stall(circle[1]);
+    world.node.input(Input::RelayUp).unwrap();
+    said_elsewhere(&mut world, "two");
+    world.node.input(Input::RelayUp).unwrap();
+    assert_eq!(seqs(&mut world, circle[0]), [1, 2]);
+    assert_eq!(seqs(&mut world, circle[1]), [1]);
+    world.verify_with(|heads| heads[0].last = Seq(1));
+    assert_eq!(world.events(circle[0]).len(), 1, "a notice");
+    assert_eq!(world.events(circle[1]), []);
 }
