@@ -19,7 +19,7 @@ fn on(action: GroupOtherAction, group: GroupId, number: u64) -> Request {
 }
 
 /// Shows events briefly: messages by number and kind, group events by state.
-fn brief(events: Vec<Event>) -> Vec<String> {
+pub(crate) fn brief(events: Vec<Event>) -> Vec<String> {
     events
         .into_iter()
         .map(|event| match event {

@@ -15,6 +15,7 @@ mod groups;
 mod guard;
 mod lag;
 mod limits;
+mod memberships;
 mod normal_path;
 mod pages;
 mod presence;
