@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use crate::engine::Engine;
 use crate::engine::contract::Effect;
 use crate::engine::timers::Alarm;
-use crate::id::SubscriptionToken;
 use crate::relay::{Channel, RelayMessage};
 use crate::time::Timestamp;
 
@@ -41,14 +40,9 @@ impl Engine {
         if !self.config.clustered {
             return;
         }
-        self.last_subscription += 1;
-        self.effects.push_back(Effect::Subscribe {
-            token: SubscriptionToken(self.last_subscription),
-            channels: vec![Channel::Nodes],
-        });
+        self.subscribe(vec![Channel::Nodes]);
         self.heartbeat();
-        self.timers
-            .set(self.now + self.config.presence_recheck, Alarm::Recheck);
+        self.recheck_presence();
     }
 
     /// Says that this node lives, and asks about everyone when another has not said so for long.

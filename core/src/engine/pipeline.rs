@@ -68,7 +68,6 @@ impl Pipeline {
             self.exclusive = !overlaps;
             self.running += 1;
             let serial = self.first.saturating_add(self.started as u64);
-            self.started += 1;
             return Some((serial, request));
         }
         None

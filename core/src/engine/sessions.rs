@@ -279,16 +279,21 @@ impl Engine {
         }
         // An earlier subscription of the same channels may be unconfirmed still, so even without a
         // channel of its own this one asks to be told when all before it are.
-        self.last_subscription += 1;
-        let token = SubscriptionToken(self.last_subscription);
+        let token = self.subscribe(channels);
         self.subscriptions.insert(token, user);
         if let Some(local) = self.users.get_mut(user)
             && let Some(before) = local.subscription.replace(token)
         {
             self.subscriptions.remove(&before);
         }
+    }
+
+    pub(super) fn subscribe(&mut self, channels: Vec<Channel>) -> SubscriptionToken {
+        self.last_subscription += 1;
+        let token = SubscriptionToken(self.last_subscription);
         self.effects
             .push_back(Effect::Subscribe { token, channels });
+        token
     }
 
     /// Returns those here who are shown whether a user who is here is online: whose own roster has

@@ -427,3 +427,28 @@ fn a_session_that_nobody_learnt_of_is_told_to_be_gone() {
         });
     assert_eq!(told, Some(roster.version));
 }
+
+#[test]
+fn a_page_of_history_has_at_most_200_kib_of_text() {
+    let mut world = World::new();
+    let circle = world.circle(2);
+    world.node.hold_store();
+    let request = Request::History {
+        conversation: user(2),
+        anchor: Anchor::Newest,
+        limit: 50,
+    };
+    world.node.request(circle[0], 1000, request).unwrap();
+    let (_, asked) = world.node.take_held().remove(0);
+    assert!(
+        matches!(
+            asked,
+            StoreRequest::Read(Read::History {
+                limit: 50,
+                bytes: 204_800,
+                ..
+            })
+        ),
+        "{asked:?}"
+    );
+}

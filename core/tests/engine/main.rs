@@ -33,7 +33,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parlor_core::engine::{Config, Input};
-use parlor_core::id::{ConnectionId, ConversationRef, GroupId, Pair, Place, Seq, UserId};
+use parlor_core::id::{
+    ConnectionId, ConversationRef, GroupId, Pair, Place, Seq, StoreToken, UserId,
+};
 use parlor_core::log::{Body, Entry, FriendState, JoinPolicy};
 use parlor_core::name::{Key, Name};
 use parlor_core::protocol::reply::SessionReply;
@@ -42,7 +44,9 @@ use parlor_core::protocol::{ErrorCode, Event, Reply, Request};
 use parlor_core::relay::RelayMessage;
 use parlor_core::secret::Secret;
 use parlor_core::sim::{Loopback, Sent};
-use parlor_core::store::{Command, Head, Limits, Read, ReadDone, StoreRequest, StoreResponse};
+use parlor_core::store::{
+    Command, Head, Limits, Read, ReadDone, StoreRequest, StoreResponse, StoreResult,
+};
 
 /// A node, and the shorthand that the tests speak in.
 pub struct World {
@@ -279,6 +283,27 @@ impl World {
         };
         change(heads);
         self.node.complete(token, result).unwrap();
+    }
+
+    /// Has the held store answer everything but the pages that sessions lag in; carries these out
+    /// without saying so.
+    pub fn pages_read(&mut self) -> Vec<(StoreToken, StoreResult)> {
+        let mut pages = Vec::new();
+        loop {
+            let held = self.node.take_held();
+            if held.is_empty() {
+                return pages;
+            }
+            for (token, request) in held {
+                let page = matches!(request, StoreRequest::Read(Read::Fetch { .. }));
+                let result = self.node.store.execute(request, self.node.now());
+                if page {
+                    pages.push((token, result));
+                } else {
+                    self.node.complete(token, result).unwrap();
+                }
+            }
+        }
     }
 
     pub fn wait(&mut self, duration: Duration) {

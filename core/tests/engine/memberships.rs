@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
-use parlor_core::id::{ConnectionId, GroupId, StoreToken, UserId};
-use parlor_core::log::JoinPolicy;
+use parlor_core::id::{ConnectionId, GroupId, UserId};
+use parlor_core::log::{GroupChange, JoinPolicy};
 use parlor_core::protocol::request::{FriendAction, GroupOtherAction, GroupSelfAction, UserRef};
 use parlor_core::protocol::{Reply, Request};
 use parlor_core::relay::RelayMessage;
 use parlor_core::secret::Secret;
-use parlor_core::store::{
-    Command, Read, ReadDone, Roster, StoreRequest, StoreResponse, StoreResult,
-};
+use parlor_core::store::{Command, ReadDone, Roster, StoreRequest, StoreResponse};
 
 use crate::groups::brief;
 use crate::{World, group, name, send};
@@ -35,26 +33,6 @@ fn tell_changed(world: &mut World, user: u64) {
         user: UserId(user),
         version: 1000,
     });
-}
-
-/// Carries the held store's requests out and answers all but pages, which are returned.
-fn pages_read(world: &mut World) -> Vec<(StoreToken, StoreResult)> {
-    let mut pages = Vec::new();
-    loop {
-        let held = world.node.take_held();
-        if held.is_empty() {
-            return pages;
-        }
-        for (token, request) in held {
-            let page = matches!(request, StoreRequest::Read(Read::Fetch { .. }));
-            let result = world.node.store.execute(request, world.node.now());
-            if page {
-                pages.push((token, result));
-            } else {
-                world.node.complete(token, result).unwrap();
-            }
-        }
-    }
 }
 
 /// Has the held store read `b`'s roster again, and changes what it says.
@@ -144,7 +122,7 @@ fn who_logged_in_as_a_member_is_not_told_of_becoming_one() {
         start: Default::default(),
     };
     world.node.request(b, 1, login).unwrap();
-    let page = pages_read(&mut world);
+    let page = world.pages_read();
     world.node.take(b);
     // The roster is read again before the first entry came.
     let remove = Command::Friend {
@@ -154,7 +132,7 @@ fn who_logged_in_as_a_member_is_not_told_of_becoming_one() {
     };
     elsewhere(&mut world, remove);
     tell_changed(&mut world, 2);
-    assert_eq!(pages_read(&mut world), []);
+    assert_eq!(world.pages_read(), []);
     for (token, result) in page {
         world.node.complete(token, result).unwrap();
     }
@@ -174,7 +152,7 @@ fn a_membership_that_a_roster_lost_and_the_next_has_again_goes_on() {
         let conversations = &mut roster.conversations;
         conversations.retain(|state| state.conversation != group(id.0));
     });
-    let pages = pages_read(&mut world);
+    let pages = world.pages_read();
     assert_eq!(pages.len(), 1, "the end is looked for");
     roster_read(&mut world, 1001, |_| ());
     for (token, result) in pages {
@@ -183,4 +161,46 @@ fn a_membership_that_a_roster_lost_and_the_next_has_again_goes_on() {
     world.node.release_store().unwrap();
     world.ok(circle[0], send(group(id.0), "still"));
     assert_eq!(brief(world.events(circle[1])), ["3 still"]);
+}
+
+#[test]
+fn a_group_that_was_left_twice_is_left_under_its_last_name() {
+    let mut world = World::cluster();
+    let circle = world.circle(2);
+    let id = world.group_of(&circle);
+    // No other member is here, so that only the rosters tell its name.
+    world.node.disconnect(circle[0]).unwrap();
+    world.wait(Duration::from_secs(5));
+    world.events(circle[1]);
+    world.node.hold_store();
+    elsewhere(&mut world, by_self(2, GroupSelfAction::Leave, id));
+    roster_read(&mut world, 1000, |_| ());
+    let mut pages = world.pages_read();
+    let change = GroupChange {
+        name: Some(name("new")),
+        ..GroupChange::default()
+    };
+    let user = UserId(1);
+    let update = Command::GroupUpdate {
+        user,
+        group: id,
+        change,
+    };
+    elsewhere(&mut world, update);
+    for (action, version) in [
+        (GroupSelfAction::Join, 1001),
+        (GroupSelfAction::Leave, 1002),
+    ] {
+        elsewhere(&mut world, by_self(2, action, id));
+        roster_read(&mut world, version, |_| ());
+        pages.extend(world.pages_read());
+    }
+    for (token, result) in pages {
+        world.node.complete(token, result).unwrap();
+    }
+    world.node.release_store().unwrap();
+    assert_eq!(
+        brief(world.events(circle[1])),
+        ["5 joined 2", "6 left 2", "new none"]
+    );
 }

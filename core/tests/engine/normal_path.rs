@@ -262,23 +262,20 @@ fn channels_are_left_with_the_last_session_and_no_earlier() {
 }
 
 #[test]
-fn a_groups_channel_is_left_with_its_last_member_here() {
+fn a_groups_channel_is_kept_from_its_first_member_here_to_the_last() {
     let mut world = cluster();
     let circle = world.circle(2);
-    let id = world.group_of(&circle);
-    let leave = Request::GroupSelf {
-        action: GroupSelfAction::Leave,
-        group: id,
-    };
+    let id = world.group_of(&circle[..1]);
     let listens = |world: &World| world.node.subscribed.contains(&Channel::Group(id));
-    world.ok(circle[1], leave);
     assert!(listens(&world));
-    let disband = Request::GroupSelf {
-        action: GroupSelfAction::Disband,
-        group: id,
-    };
-    world.ok(circle[0], disband);
-    assert!(!listens(&world));
+    for (connection, action, kept) in [
+        (circle[1], GroupSelfAction::Join, true),
+        (circle[1], GroupSelfAction::Leave, true),
+        (circle[0], GroupSelfAction::Disband, false),
+    ] {
+        world.ok(connection, Request::GroupSelf { action, group: id });
+        assert_eq!(listens(&world), kept, "{action:?}");
+    }
 }
 
 #[test]

@@ -6,31 +6,16 @@ use parlor_core::protocol::Request;
 use parlor_core::protocol::request::UserRef;
 use parlor_core::relay::RelayMessage;
 use parlor_core::secret::Secret;
-use parlor_core::store::{Read, StoreRequest, StoreResult};
+use parlor_core::store::StoreResult;
 
 use crate::{World, config, name, said_elsewhere, user};
 
 /// What a message with a text of three bytes weighs.
 const MESSAGE: u32 = 163;
 
-/// Has the held store answer everything but pages; carries out the only one without saying so.
+/// Takes the only page; see [`World::pages_read`].
 fn page_read(world: &mut World) -> (StoreToken, StoreResult) {
-    let mut pages = Vec::new();
-    loop {
-        let held = world.node.take_held();
-        if held.is_empty() {
-            break;
-        }
-        for (token, request) in held {
-            let page = matches!(request, StoreRequest::Read(Read::Fetch { .. }));
-            let result = world.node.store.execute(request, world.node.now());
-            if page {
-                pages.push((token, result));
-            } else {
-                world.node.complete(token, result).unwrap();
-            }
-        }
-    }
+    let mut pages = world.pages_read();
     assert_eq!(pages.len(), 1, "{pages:?}");
     pages.remove(0)
 }

@@ -279,6 +279,19 @@ fn others_are_told_of_an_arrival_when_the_relay_knows_of_it() {
 }
 
 #[test]
+fn friends_on_other_nodes_are_told_of_an_arrival_and_a_departure() {
+    let (mut world, a) = friends_left(1, config());
+    world.node.disconnect(a).unwrap();
+    world.wait(Duration::from_secs(5));
+    world.node.published.clear();
+    let (b, _) = world.login("b");
+    assert_eq!(world.told_to_ask_about(2), [1]);
+    world.node.disconnect(b).unwrap();
+    world.wait(DEBOUNCE);
+    assert_eq!(world.told_to_ask_about(2), [1]);
+}
+
+#[test]
 fn who_leaves_one_of_two_nodes_stays_online() {
     let (mut world, a) = friend_elsewhere();
     let (b, _) = world.login("b");

@@ -188,6 +188,23 @@ fn typing_of_ones_own_does_not_come_back() {
 }
 
 #[test]
+fn typing_on_another_node_is_shown() {
+    let mut world = World::cluster();
+    let circle = world.circle(2);
+    world.relay(RelayMessage::TypingDirect {
+        pair: Pair::new(UserId(1), UserId(2)).unwrap(),
+        user: UserId(1),
+        origin: 7,
+    });
+    assert_eq!(world.events(circle[0]), []);
+    let typing = Event::Typing {
+        conversation: user(1),
+        user: UserId(1),
+    };
+    assert_eq!(world.events(circle[1]), [typing]);
+}
+
+#[test]
 fn who_is_no_friend_hears_neither_typing_nor_receipts() {
     for action in [FriendAction::Block, FriendAction::Remove] {
         let mut world = World::cluster();

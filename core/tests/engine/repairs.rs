@@ -121,9 +121,13 @@ fn what_a_page_leaves_is_fetched_once_there_is_credit() {
     world.node.hold_store();
     let b = world.connect();
     world.node.request(b, 1, login_of("b")).unwrap();
-    answer_one(&mut world);
+    // The heads are read before the page is.
+    let pages = world.pages_read();
     world.node.take(b);
     world.node.stall(b);
+    for (token, result) in pages {
+        world.node.complete(token, result).unwrap();
+    }
     world.node.release_store().unwrap();
     assert_eq!(seqs(&mut world, b), (1..=10).collect::<Vec<u64>>());
     world.node.unstall(b).unwrap();
@@ -204,13 +208,7 @@ fn a_commit_in_doubt_may_come_late_and_is_not_looked_for_for_ever() {
     let circle = world.circle(2);
     world.wait(Duration::from_secs(6));
     world.node.hold_store();
-    world
-        .node
-        .request(circle[0], 1000, send(user(2), "one"))
-        .unwrap();
-    let (token, request) = world.node.take_held().pop().unwrap();
-    let unknown = Err(StoreError::Unknown.into());
-    world.node.complete(token, unknown).unwrap();
+    let request = said_in_doubt(&mut world, circle[0], "one");
     world.node.release_store().unwrap();
     // Changes are read before it commits.
     world.wait(Duration::from_secs(6));
@@ -227,6 +225,39 @@ fn a_commit_in_doubt_may_come_late_and_is_not_looked_for_for_ever() {
         !held.iter().any(|(_, request)| is_changes(request)),
         "{held:?}"
     );
+}
+
+/// Has `a` say something of which the store does not say whether it committed; returns what it was
+/// asked.
+fn said_in_doubt(world: &mut World, a: ConnectionId, text: &str) -> StoreRequest {
+    world.node.request(a, 1000, send(user(2), text)).unwrap();
+    let (token, request) = world.node.take_held().pop().unwrap();
+    let unknown = Err(StoreError::Unknown.into());
+    world.node.complete(token, unknown).unwrap();
+    request
+}
+
+#[test]
+fn a_doubt_that_arises_while_changes_are_read_is_not_settled_by_them() {
+    let mut world = World::new();
+    let circle = world.circle(2);
+    // Until changes are read no more.
+    world.wait(Duration::from_secs(31));
+    world.node.hold_store();
+    said_in_doubt(&mut world, circle[0], "one");
+    world.wait(Duration::from_secs(6));
+    let (token, request) = world.node.take_held().pop().unwrap();
+    assert!(is_changes(&request), "{request:?}");
+    let result = world.node.store.execute(request, world.node.now());
+    world.wait(Duration::from_secs(8));
+    let two = said_in_doubt(&mut world, circle[0], "two");
+    world.node.complete(token, result).unwrap();
+    world.node.release_store().unwrap();
+    // A transaction lasts no longer than 20 seconds.
+    world.wait(Duration::from_secs(19));
+    world.node.store.execute(two, world.node.now()).unwrap();
+    world.wait(Duration::from_secs(5));
+    assert_eq!(seqs(&mut world, circle[1]), [1]);
 }
 
 #[test]

@@ -42,7 +42,8 @@ fn what_came_before_ones_own_joining_is_no_hole() {
         ..message(CREW, 7)
     });
     let given = Input::Event(joined.clone());
-    assert_eq!(desk.give(given), [Effect::Event(joined)]);
+    assert_eq!(desk.give(given.clone()), [Effect::Event(joined)]);
+    assert_eq!(desk.give(given), [], "a repeat");
     for seq in 8..12 {
         assert_eq!(desk.push(CREW, seq), [handed(CREW, seq)]);
     }
