@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{chat, cluster, migrate};
+use crate::{chat, cluster, dev_cert, migrate};
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -12,6 +12,9 @@ Examples:
       Listens on 127.0.0.1:6000 and keeps everything in ./parlor.db.
   parlor serve --listen 0.0.0.0:6000 --store sqlite:/var/lib/parlor/parlor.db
       Serves the whole network from a file of your choice.
+  parlor serve --listen none --tls-listen 0.0.0.0:6443 --tls-cert cert.pem --tls-key key.pem
+      Speaks TLS and nothing else. SIGHUP makes it read both files anew, for new connections; files
+      that cannot be used are an error in the log, and what was there stays.
   parlor serve --config /etc/parlor.toml
       Takes everything from a file; flags beat the environment, which beats the file.
 
@@ -61,6 +64,8 @@ pub(crate) enum Command {
     Migrate(migrate::Arguments),
     /// Runs a cluster on this machine, to try one or to develop for one.
     Cluster(cluster::Arguments),
+    /// Makes a certificate that signs itself, to try TLS out.
+    DevCert(dev_cert::Arguments),
     /// Prints the effective configuration, or what is wrong with it.
     #[command(after_help = CHECK_EXAMPLES)]
     CheckConfig(ServeArguments),
@@ -73,9 +78,22 @@ pub(crate) struct ServeArguments {
     #[arg(long, value_name = "FILE", env = "PARLOR_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Where to listen: host:port; port 0 takes any that is free. [default: 127.0.0.1:6000]
+    /// Where to listen: host:port; port 0 takes any that is free; none for TLS alone.
+    /// [default: 127.0.0.1:6000]
     #[arg(long, value_name = "ADDR", env = "PARLOR_LISTEN")]
     pub(crate) listen: Option<String>,
+
+    /// Where to listen with TLS, beside --listen. [default: 127.0.0.1:6443 with --tls-cert, else none]
+    #[arg(long, value_name = "ADDR", env = "PARLOR_TLS_LISTEN")]
+    pub(crate) tls_listen: Option<String>,
+
+    /// The server's certificate, followed by those that lead to its authority (PEM). [default: none]
+    #[arg(long, value_name = "FILE", env = "PARLOR_TLS_CERT")]
+    pub(crate) tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key (PEM). [default: none]
+    #[arg(long, value_name = "FILE", env = "PARLOR_TLS_KEY")]
+    pub(crate) tls_key: Option<PathBuf>,
 
     /// Where to keep everything: sqlite:FILE, or mysql://user:password@host:port/database.
     /// [default: sqlite:parlor.db]

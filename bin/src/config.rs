@@ -6,6 +6,7 @@ mod print;
 mod rates;
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use parlor_core::engine::{Config, Registration};
 use parlor_core::secret::Secret;
@@ -19,14 +20,21 @@ use file::File;
 /// The variable that holds the secret. There is no flag for it: other users see command lines.
 const SECRET_VARIABLE: &str = "PARLOR_SECRET";
 
+/// Where to listen with TLS, unless something else is said.
+const TLS_LISTEN: &str = "127.0.0.1:6443";
+
 /// The fewest bytes of a secret.
 const SECRET_BYTES: usize = 32;
 
 /// Everything that a server is told.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
-    /// Where to listen, `host:port`.
-    pub(crate) listen: String,
+    /// Where to listen without TLS, `host:port`; `None` for nowhere.
+    pub(crate) listen: Option<String>,
+    /// Where to listen with TLS, and whom to show oneself as.
+    pub(crate) tls: Option<Tls>,
+    /// How long a handshake of TLS may take.
+    pub(crate) handshake: Duration,
     /// Which connections come from proxies.
     pub(crate) proxies: ProxyOptions,
     /// The URL of the store.
@@ -49,6 +57,25 @@ pub(crate) struct Settings {
     engine: Config,
 }
 
+/// Where to listen with TLS, and whom to show oneself as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Tls {
+    /// Where, `host:port`.
+    pub(crate) listen: String,
+    /// The file with the certificate and those that lead to its authority, in PEM.
+    pub(crate) certificate: PathBuf,
+    /// The file with the certificate's key, in PEM.
+    pub(crate) key: PathBuf,
+}
+
+/// The settings of TLS as they come together from flags, environment and file.
+#[derive(Clone, Debug, Default)]
+struct TlsParts {
+    listen: Option<String>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+}
+
 /// What hashing a password costs (argon2id, RFC 9106).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Password {
@@ -61,6 +88,10 @@ pub(crate) struct Password {
 /// What is wrong with the settings; one line that says what to do.
 #[derive(Debug, Error)]
 pub(crate) enum ConfigError {
+    #[error("TLS needs a certificate and its key: set both `tls_cert` and `tls_key`")]
+    HalfTls,
+    #[error("there is nowhere to listen: `listen` is \"none\", and TLS has no certificate")]
+    NoListener,
     #[error("cannot read the configuration file {}: {error}", path.display())]
     Unreadable {
         path: PathBuf,
@@ -106,11 +137,17 @@ pub(crate) fn load(arguments: &ServeArguments) -> Result<Settings, ConfigError> 
         None => File::default(),
     };
     let mut settings = Settings::default();
-    file.apply(&mut settings)?;
+    let tls = file.apply(&mut settings)?;
     let from_outside = |value: &Option<String>| given(value.clone());
     if let Some(listen) = from_outside(&arguments.listen) {
-        settings.listen = listen;
+        settings.listen = listening(listen);
     }
+    let parts = TlsParts {
+        listen: from_outside(&arguments.tls_listen).or(tls.listen),
+        certificate: path_given(&arguments.tls_cert).or(tls.certificate),
+        key: path_given(&arguments.tls_key).or(tls.key),
+    };
+    settings.tls = parts.whole()?;
     // Like any other setting, one that is empty in the environment counts as not given.
     if arguments.proxy_from.iter().any(|it| !it.is_empty()) {
         settings.proxies.from = networks(&arguments.proxy_from)?;
@@ -130,7 +167,9 @@ pub(crate) fn load(arguments: &ServeArguments) -> Result<Settings, ConfigError> 
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            listen: "127.0.0.1:6000".to_owned(),
+            listen: Some("127.0.0.1:6000".to_owned()),
+            tls: None,
+            handshake: Duration::from_secs(10),
             proxies: ProxyOptions::default(),
             store: "sqlite:parlor.db".to_owned(),
             migrate: true,
@@ -172,6 +211,9 @@ impl Settings {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
+        if self.listen.is_none() && self.tls.is_none() {
+            return Err(ConfigError::NoListener);
+        }
         let codes = match &self.engine.registration {
             Registration::Invite(codes) => codes.as_slice(),
             Registration::Open | Registration::Closed => &[],
@@ -190,6 +232,26 @@ impl Settings {
             _ => Ok(()),
         }
     }
+}
+
+impl TlsParts {
+    /// Puts them together; a certificate and its key are enough.
+    fn whole(self) -> Result<Option<Tls>, ConfigError> {
+        match (self.certificate, self.key) {
+            (Some(certificate), Some(key)) => Ok(Some(Tls {
+                listen: self.listen.unwrap_or_else(|| TLS_LISTEN.to_owned()),
+                certificate,
+                key,
+            })),
+            (None, None) if self.listen.is_none() => Ok(None),
+            _ => Err(ConfigError::HalfTls),
+        }
+    }
+}
+
+/// Reads where to listen without TLS.
+fn listening(text: String) -> Option<String> {
+    (text != "none").then_some(text)
 }
 
 fn read(path: &Path) -> Result<File, ConfigError> {
@@ -220,6 +282,10 @@ fn given(value: Option<String>) -> Option<String> {
     value.filter(|value| !value.is_empty())
 }
 
+fn path_given(value: &Option<PathBuf>) -> Option<PathBuf> {
+    value.clone().filter(|path| !path.as_os_str().is_empty())
+}
+
 /// Returns a URL without the password in it.
 pub(crate) fn without_password(url: &str) -> String {
     let hidden = || {
@@ -238,7 +304,10 @@ mod tests {
     fn settings(text: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
         let file = File::parse(text).map_err(|(line, message)| format!("{line}: {message}"))?;
-        let applied = file.apply(&mut settings).and_then(|()| settings.check());
+        let applied = file.apply(&mut settings).and_then(|tls| {
+            settings.tls = tls.whole()?;
+            settings.check()
+        });
         applied.map_err(|error: ConfigError| error.to_string())?;
         Ok(settings)
     }
@@ -246,6 +315,9 @@ mod tests {
     /// Every key, with another value than its default.
     const EVERY_KEY: &str = r#"
         listen = "[::1]:7000"
+        tls_listen = "[::1]:7001"
+        tls_cert = "/tmp/cert.pem"
+        tls_key = "/tmp/key.pem"
         store = "sqlite:/tmp/x.db"
         migrate = false
         password = { memory_kib = 8, iterations = 1 }
@@ -275,6 +347,7 @@ mod tests {
         write_seconds = 31
         drain_seconds = 5
         proxy_seconds = 4
+        handshake_seconds = 3
         session_days = 1
         edit_hours = 2
     "#;
@@ -285,6 +358,9 @@ mod tests {
         let printed = settings.to_string();
         for line in [
             r#"listen = "[::1]:7000""#,
+            r#"tls_listen = "[::1]:7001""#,
+            r#"tls_cert = "/tmp/cert.pem""#,
+            r#"tls_key = "/tmp/key.pem""#,
             r#"store = "sqlite:/tmp/x.db""#,
             "migrate = false",
             r#"relay = "rediss://u:***@host""#,
@@ -311,6 +387,7 @@ mod tests {
             "write_seconds = 31",
             "drain_seconds = 5",
             "proxy_seconds = 4",
+            "handshake_seconds = 3",
             "session_days = 1",
             "edit_hours = 2",
             "memory_kib = 8",
@@ -326,6 +403,30 @@ mod tests {
     fn what_is_printed_reads_back_as_the_same() {
         let printed = Settings::default().to_string();
         assert_eq!(settings(&printed).unwrap().to_string(), printed);
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_belong_together() {
+        let pair = "tls_cert = \"c\"\ntls_key = \"k\"\n";
+        let printed = settings(pair).unwrap().to_string();
+        assert!(
+            printed.contains("tls_listen = \"127.0.0.1:6443\""),
+            "{printed}"
+        );
+        let alone = settings(&format!("listen = \"none\"\n{pair}")).unwrap();
+        assert_eq!(alone.listen, None);
+        let printed = alone.to_string();
+        assert_eq!(settings(&printed).unwrap().to_string(), printed);
+        for half in [
+            "tls_cert = \"c\"",
+            "tls_key = \"k\"",
+            "tls_listen = \"a:1\"",
+        ] {
+            let error = settings(half).unwrap_err();
+            assert!(error.contains("`tls_cert` and `tls_key`"), "{error}");
+        }
+        let error = settings("listen = \"none\"").unwrap_err();
+        assert!(error.contains("nowhere to listen"), "{error}");
     }
 
     #[test]
@@ -388,6 +489,7 @@ mod tests {
             ("[guard]\nforget_minutes = 15", "guard.pair"),
             ("[guard]\nentries = 0", "guard.entries"),
             ("[timeouts]\nproxy_seconds = 0", "proxy_seconds"),
+            ("[timeouts]\nhandshake_seconds = 0", "handshake_seconds"),
             ("proxy_from = [\"10.0.0.0/33\"]", "10.0.0.0/33"),
             ("registration = [\"\"]", "registration"),
             ("secret = \"short\"", "secret"),

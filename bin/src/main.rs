@@ -6,10 +6,12 @@ mod chat;
 mod cli;
 mod cluster;
 mod config;
+mod dev_cert;
 mod logging;
 mod migrate;
 mod relay;
 mod serve;
+mod tls;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
         Command::Chat(arguments) => chat::run(arguments),
         Command::Cluster(arguments) => cluster::run(&arguments),
         Command::Migrate(arguments) => migrate::run(arguments),
+        Command::DevCert(arguments) => dev_cert::run(&arguments),
         Command::CheckConfig(arguments) => match config::load(&arguments) {
             Ok(settings) => print(&settings.to_string()),
             Err(error) => fail(&error),

@@ -16,7 +16,7 @@ use parlor_core::secret::Secret;
 use parlor_core::store::StoreError;
 use parlor_relay_redis::RedisRelay;
 use parlor_storage::{Cluster, OpenError, Options, PasswordOptions, SqlStore};
-use parlor_transport_tcp::{Listener, ListenerOptions};
+use parlor_transport_tcp::{Listener, ListenerOptions, TlsAcceptor, TlsError};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sha2::Sha256;
 use thiserror::Error;
@@ -26,7 +26,7 @@ use crate::cli::ServeArguments;
 use crate::config::{self, ConfigError, Settings};
 use crate::logging::{self, BadLevel};
 use crate::relay::{self, RelayFailure};
-use crate::{fail, print};
+use crate::{fail, print, tls};
 
 /// How long a drain may take, whatever hangs: shorter than the half minute that is promised.
 const DRAIN: Duration = Duration::from_secs(28);
@@ -43,12 +43,14 @@ enum Failure {
     Log(#[from] BadLevel),
     #[error(transparent)]
     Relay(#[from] RelayFailure),
-    #[error("cannot listen on {address}: {error}; {advice}")]
+    #[error("cannot listen on {address}: {error}; {}", advice(error, flag))]
     Listen {
         address: String,
         error: io::Error,
-        advice: &'static str,
+        flag: &'static str,
     },
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot watch for signals: {0}")]
     Signals(io::Error),
     #[error(transparent)]
@@ -130,9 +132,20 @@ struct Running {
 /// Starts the node and says so on stdout.
 async fn start(settings: &Settings) -> Result<Running, Failure> {
     // Before the store: a server that runs already keeps its database to itself.
-    let listener = listen(settings).await?;
-    let address = listener.local_addr();
-    let builder = Node::builder();
+    let mut builder = Node::builder();
+    let mut listening = Vec::new();
+    if let Some(address) = &settings.listen {
+        let listener = listen(settings, address, "--listen", None).await?;
+        listening.push(format!("on {}", listener.local_addr()));
+        builder = builder.transport(listener);
+    }
+    if let Some(tls) = &settings.tls {
+        let acceptor = tls::start(tls.clone(), settings.handshake).await?;
+        let listener = listen(settings, &tls.listen, "--tls-listen", Some(acceptor)).await?;
+        listening.push(format!("with TLS on {}", listener.local_addr()));
+        builder = builder.transport(listener);
+    }
+    let listening = listening.join(", ");
     let sink = builder.sink();
     let answers = sink.clone();
     let answers = Arc::new(move |stored| answers.stored(stored));
@@ -145,21 +158,30 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
         None => builder,
     };
     let config = settings.engine(secret, getrandom::u64().map_err(Failure::Random)?);
-    let node = builder.transport(listener).start(config, store.clone());
+    let node = builder.start(config, store.clone());
     let ready = format!(
-        "parlor is ready: listening on {address}, storing in {}\n",
+        "parlor is ready: listening {listening}, storing in {}\n",
         settings.store_without_password()
     );
     // Nobody has to watch: a server whose stdout is closed serves all the same.
     let _closed = print(&ready);
-    info!(%address, store = settings.store_without_password(), "ready");
+    info!(
+        listening,
+        store = settings.store_without_password(),
+        "ready"
+    );
     Ok(Running { node, store, relay })
 }
 
-async fn listen(settings: &Settings) -> Result<Listener, Failure> {
-    let address = &settings.listen;
+async fn listen(
+    settings: &Settings,
+    address: &str,
+    flag: &'static str,
+    tls: Option<TlsAcceptor>,
+) -> Result<Listener, Failure> {
     let mut options = ListenerOptions {
         proxies: settings.proxies.clone(),
+        tls,
         ..ListenerOptions::default()
     };
     let full = Event::Notice {
@@ -170,21 +192,23 @@ async fn listen(settings: &Settings) -> Result<Listener, Failure> {
     encode::event(&full, &mut options.refusal);
     let listening = Listener::bind(address, options).await;
     listening.map_err(|error| Failure::Listen {
-        address: address.clone(),
-        advice: advice(&error),
+        address: address.to_owned(),
         error,
+        flag,
     })
 }
 
-/// Says what helps when one cannot listen.
-fn advice(error: &io::Error) -> &'static str {
+/// Says what helps when one cannot listen where a flag says.
+fn advice(error: &io::Error, flag: &str) -> String {
     match error.kind() {
-        io::ErrorKind::AddrInUse => "stop what listens there, or choose another port with --listen",
-        io::ErrorKind::AddrNotAvailable => {
-            "choose an address of this machine with --listen, or 0.0.0.0 for all of them"
+        io::ErrorKind::AddrInUse => {
+            format!("stop what listens there, or choose another port with {flag}")
         }
-        io::ErrorKind::PermissionDenied => "choose a port above 1023 with --listen",
-        _ => "write --listen host:port, such as 127.0.0.1:6000",
+        io::ErrorKind::AddrNotAvailable => {
+            format!("choose an address of this machine with {flag}, or 0.0.0.0 for all of them")
+        }
+        io::ErrorKind::PermissionDenied => format!("choose a port above 1023 with {flag}"),
+        _ => format!("write {flag} host:port, such as 127.0.0.1:6000"),
     }
 }
 

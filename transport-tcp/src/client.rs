@@ -10,6 +10,7 @@ use async_std::net::ToSocketAddrs;
 use parlor_core::protocol::MAX_SERVER_FRAME;
 
 use crate::connection::Connection;
+use crate::tls::{self, TlsConnector};
 
 /// Connects to a server (`host:port`) within `timeout`, the look-up of its name included.
 ///
@@ -21,6 +22,29 @@ use crate::connection::Connection;
 /// The first address's error when none answers, `TimedOut` if that took too long, `NotFound` when
 /// the name stands for no address.
 pub async fn connect(address: &str, timeout: Duration) -> io::Result<Connection> {
+    connect_with(address, None, timeout).await
+}
+
+/// The same with TLS: the server has shown, within the time, that it is whom the name stands for.
+///
+/// # Errors
+///
+/// Those of [`connect`]; `InvalidInput` for a name that no certificate could have; `InvalidData`
+/// where the server does not show itself to be what the connector believes, or does not speak TLS:
+/// then no other address is tried.
+pub async fn connect_tls(
+    address: &str,
+    connector: &TlsConnector,
+    timeout: Duration,
+) -> io::Result<Connection> {
+    connect_with(address, Some(connector), timeout).await
+}
+
+async fn connect_with(
+    address: &str,
+    connector: Option<&TlsConnector>,
+    timeout: Duration,
+) -> io::Result<Connection> {
     let start = Instant::now();
     let addresses: Vec<SocketAddr> = within(timeout, address.to_socket_addrs()).await?.collect();
     let mut first_error = None;
@@ -28,8 +52,18 @@ pub async fn connect(address: &str, timeout: Duration) -> io::Result<Connection>
     for peer in addresses {
         let share = timeout.saturating_sub(start.elapsed()) / left.max(1);
         left = left.saturating_sub(1);
-        match within(share, Async::<TcpStream>::connect(peer)).await {
-            Ok(stream) => return Ok(Connection::new(stream, peer, MAX_SERVER_FRAME)),
+        let tls = connector.map(|it| it.connect(address, Instant::now() + share));
+        let tls = tls.transpose()?;
+        let work = async {
+            let stream = Async::<TcpStream>::connect(peer).await?;
+            let connection = Connection::new(stream, tls, peer, MAX_SERVER_FRAME);
+            connection.handshake().await.map_err(tls::explain)?;
+            Ok(connection)
+        };
+        match within(share, work).await {
+            Ok(connection) => return Ok(connection),
+            // Somebody is there, and is not whom the name stands for.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => return Err(error),
             Err(error) => first_error = first_error.or(Some(error)),
         }
     }

@@ -12,6 +12,7 @@ use async_std::future;
 use socket2::SockRef;
 
 use crate::framing::{Deframer, TooLarge};
+use crate::tls::Tls;
 
 /// How long [`FrameWriter::close`] waits for the peer to take the last bytes.
 pub const LINGER: Duration = Duration::from_secs(2);
@@ -65,19 +66,45 @@ pub enum Arrival {
 struct Shared {
     stream: Async<TcpStream>,
     closing: AtomicBool,
+    /// Boxed, so that a plain connection costs no more for it.
+    tls: Option<Box<Tls>>,
 }
 
 impl Connection {
-    pub(crate) fn new(stream: Async<TcpStream>, peer: SocketAddr, limit: usize) -> Self {
+    /// Makes one of a socket; with `tls`, the handshake is still to come: reading and writing do it.
+    pub(crate) fn new(
+        stream: Async<TcpStream>,
+        tls: Option<Tls>,
+        peer: SocketAddr,
+        limit: usize,
+    ) -> Self {
         // Fails only for a connection that is gone, which the first read will tell.
         let _gone = stream.get_ref().set_nodelay(true);
         let closing = AtomicBool::new(false);
-        let shared = Arc::new(Shared { stream, closing });
+        let tls = tls.map(Box::new);
+        let shared = Arc::new(Shared {
+            stream,
+            closing,
+            tls,
+        });
         Self {
             peer,
             origin: peer,
             shared,
             limit,
+        }
+    }
+
+    /// Returns the socket, for what comes before frames and TLS.
+    pub(crate) fn socket(&self) -> &Async<TcpStream> {
+        &self.shared.stream
+    }
+
+    /// Does the handshake of TLS, if there is one to do.
+    pub(crate) async fn handshake(&self) -> io::Result<()> {
+        match &self.shared.tls {
+            Some(tls) => tls.handshake(&self.shared.stream).await,
+            None => Ok(()),
         }
     }
 
@@ -115,25 +142,26 @@ impl FrameReader {
             }
             // Waiting first costs less than reading in vain first: a client's next request is seldom
             // there already.
-            self.shared.stream.readable().await?;
+            self.shared.ready().await?;
             if self.shared.closing.load(Ordering::Acquire) {
                 return Ok(Arrival::End);
             }
-            let read = with_scratch(|scratch| {
-                let length = self.shared.stream.get_ref().read(scratch)?;
-                let bytes = scratch.get(..length).unwrap_or_default();
-                if bytes.is_empty() {
-                    return Ok(Arrival::End);
-                }
-                Ok(match self.deframer.feed(bytes, &mut on_frame) {
-                    Ok(()) => Arrival::Frames,
-                    Err(TooLarge) => Arrival::TooLarge,
-                })
+            let deframer = &mut self.deframer;
+            let mut length = 0;
+            let mut too_large = false;
+            let goes_on = self.shared.receive(|bytes| {
+                length += bytes.len();
+                too_large |= deframer.feed(bytes, &mut on_frame) == Err(TooLarge);
             });
-            match read {
-                Err(error) if is_passing(&error) => {}
-                other => return other,
-            }
+            return match goes_on {
+                _ if too_large => Ok(Arrival::TooLarge),
+                Err(error) if is_passing(&error) => continue,
+                Err(error) => Err(error),
+                Ok(false) => Ok(Arrival::End),
+                // Such as a step of the handshake.
+                Ok(true) if length == 0 => continue,
+                Ok(true) => Ok(Arrival::Frames),
+            };
         }
     }
 }
@@ -143,7 +171,8 @@ impl FrameWriter {
     /// while it takes nothing.
     ///
     /// The result is at least 1, unless `bytes` is empty. Dropping the future loses nothing: bytes
-    /// are written only when it returns their number.
+    /// count as written only when it returns their number. With TLS some may be on their way by then:
+    /// the next call must begin with the same ones.
     ///
     /// # Errors
     ///
@@ -153,9 +182,12 @@ impl FrameWriter {
         if bytes.is_empty() {
             return Ok(0);
         }
+        if let Some(tls) = &self.shared.tls {
+            tls.handshake(&self.shared.stream).await?;
+        }
         loop {
             // Unlike a read, a write is seldom in vain.
-            match self.shared.stream.get_ref().write(bytes) {
+            match self.shared.send(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -191,12 +223,51 @@ impl FrameWriter {
     async fn close_within(self, linger: Duration) {
         let shared = &self.shared;
         shared.closing.store(true, Ordering::Release);
+        let say_goodbye = async {
+            if let Some(tls) = &shared.tls {
+                tls.close(&shared.stream).await?;
+            }
+            shared.stream.get_ref().shutdown(Shutdown::Write)?;
+            discard(&shared.stream).await;
+            Ok::<_, io::Error>(())
+        };
         // An error means that the connection is gone already; there is no one to be polite to.
-        if shared.stream.get_ref().shutdown(Shutdown::Write).is_ok() {
-            let _timed_out = future::timeout(linger, discard(&shared.stream)).await;
-        }
+        let _gone = future::timeout(linger, say_goodbye).await;
         // Wakes a reader that still waits.
         let _gone = shared.stream.get_ref().shutdown(Shutdown::Both);
+    }
+}
+
+impl Shared {
+    /// Waits until there may be something to receive.
+    async fn ready(&self) -> io::Result<()> {
+        match &self.tls {
+            Some(tls) => tls.ready(&self.stream).await,
+            None => self.stream.readable().await,
+        }
+    }
+
+    /// Reads once and hands over what came; false at the end.
+    fn receive(&self, mut take: impl FnMut(&[u8])) -> io::Result<bool> {
+        let socket = self.stream.get_ref();
+        if let Some(tls) = &self.tls {
+            return tls.receive(socket, take);
+        }
+        with_scratch(|scratch| {
+            let mut socket = socket;
+            let length = socket.read(scratch)?;
+            take(scratch.get(..length).unwrap_or_default());
+            Ok(length > 0)
+        })
+    }
+
+    /// Writes as much as goes at once.
+    fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let mut socket = self.stream.get_ref();
+        match &self.tls {
+            Some(tls) => tls.send(socket, bytes),
+            None => socket.write(bytes),
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Parlor's TCP transport: sockets and newline framing, and no rule of the chat.
+//! Parlor's TCP transport: sockets, TLS and newline framing, and no rule of the chat.
 //!
 //! ```text
 //!   Listener::accept ─┐                     ┌─ FrameReader ── Deframer ──▶ frames, handed over together
@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Where a proxy stands in front, a listener that knows its address reads the PROXY header that begins
-//! each connection from there, before anybody sees the connection.
+//! each connection from there, before anybody sees the connection. With TLS, what follows is encrypted;
+//! the two halves do the handshake as part of the first read or write, within a time of its own.
 //!
 //! A frame is a line of bytes that ends with `\n`; one `\r` before it is dropped and empty lines are
 //! ignored. What a frame means is decided elsewhere.
@@ -28,9 +29,11 @@ mod listener;
 mod proxy;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod tls;
 
-pub use client::connect;
+pub use client::{connect, connect_tls};
 pub use connection::{Arrival, Connection, FrameReader, FrameWriter, LINGER};
 pub use framing::{Deframer, TooLarge, append_frame};
 pub use listener::{Listener, ListenerOptions, ProxyOptions};
 pub use proxy::{BadHeader, BadNetwork, Header, HeaderReader, MAX_HEADER, Network};
+pub use tls::{Identity, TlsAcceptor, TlsConnector, TlsError};

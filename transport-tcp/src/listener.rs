@@ -20,6 +20,7 @@ use crate::client::no_address;
 use crate::connection::{Connection, discard};
 use crate::framing::append_frame;
 use crate::proxy::{self, Network, NoHeader};
+use crate::tls::TlsAcceptor;
 
 /// How long a refused connection may take to read why, during which no other is refused.
 const REFUSAL_LINGER: Duration = Duration::from_millis(50);
@@ -38,10 +39,13 @@ pub struct ListenerOptions {
     /// Most bytes in a frame of a client, line end not counted.
     pub frame_limit: usize,
     /// The frame, without its line end, that is sent to a connection for which there is no file
-    /// descriptor; if empty, it is closed without a word.
+    /// descriptor; if empty, or with TLS, it is closed without a word.
     pub refusal: Vec<u8>,
     /// Which connections come from proxies.
     pub proxies: ProxyOptions,
+    /// What to speak TLS with; without it, frames come in the clear. The handshake is part of a
+    /// connection's first read or write, and holds up nobody else.
+    pub tls: Option<TlsAcceptor>,
 }
 
 /// Which connections come from proxies that tell the client's address.
@@ -59,13 +63,14 @@ pub struct ProxyOptions {
 
 impl Default for ListenerOptions {
     /// A backlog of 1,024, the protocol's limit for frames ([`MAX_CLIENT_FRAME`]), no refusal, no
-    /// proxies.
+    /// proxies, no TLS.
     fn default() -> Self {
         Self {
             backlog: 1024,
             frame_limit: MAX_CLIENT_FRAME,
             refusal: Vec::new(),
             proxies: ProxyOptions::default(),
+            tls: None,
         }
     }
 }
@@ -91,6 +96,7 @@ pub struct Listener {
     listener: Async<TcpListener>,
     local: SocketAddr,
     frame_limit: usize,
+    tls: Option<TlsAcceptor>,
     refusal: Vec<u8>,
     spare: Mutex<Option<Socket>>,
     complaints: Complaints,
@@ -168,7 +174,11 @@ impl Listener {
             listener: Async::new_nonblocking(listener)?,
             local,
             frame_limit: options.frame_limit,
-            refusal: line(&options.refusal),
+            tls: options.tls.clone(),
+            refusal: match options.tls {
+                None => line(&options.refusal),
+                Some(_) => Vec::new(),
+            },
             spare: Mutex::new(Some(spare_descriptor()?)),
             complaints: Complaints::default(),
             proxies: Proxies::new(&options.proxies),
@@ -181,20 +191,22 @@ impl Listener {
             // Taken first: from accepting on, nothing may be waited for.
             let place = self.proxies.places.acquire_arc().await;
             match self.try_accept().await {
-                Ok((stream, peer)) if self.proxies.trusted(peer) => {
-                    self.proxies.receive(stream, peer, self.frame_limit, place);
+                Ok(connection) if self.proxies.trusted(connection.peer) => {
+                    self.proxies.receive(connection, place);
                 }
-                Ok((stream, peer)) => return Connection::new(stream, peer, self.frame_limit),
+                Ok(connection) => return connection,
                 Err(error) => self.recover(&error).await,
             }
         }
     }
 
-    async fn try_accept(&self) -> io::Result<(Async<TcpStream>, SocketAddr)> {
+    async fn try_accept(&self) -> io::Result<Connection> {
         // Without a descriptor left, accepting fails even when nobody is there: so wait first.
         self.listener.readable().await?;
         let (stream, peer) = self.listener.get_ref().accept()?;
-        Ok((Async::new(stream)?, peer))
+        let tls = self.tls.as_ref().map(TlsAcceptor::accept).transpose()?;
+        let stream = Async::new(stream)?;
+        Ok(Connection::new(stream, tls, peer, self.frame_limit))
     }
 
     /// Does what a failure to accept calls for, before the next attempt.
@@ -264,19 +276,15 @@ impl Proxies {
 
     /// Reads a connection's header in a task of its own, for as long as there is a listener. The
     /// connection has its place until somebody takes it.
-    fn receive(
-        &self,
-        stream: Async<TcpStream>,
-        peer: SocketAddr,
-        frame_limit: usize,
-        place: SemaphoreGuardArc,
-    ) {
+    fn receive(&self, mut connection: Connection, place: SemaphoreGuardArc) {
+        let peer = connection.peer;
         let welcome = self.welcome.clone();
         let complaints = Arc::clone(&self.complaints);
         let timeout = self.timeout;
         task::spawn(async move {
             let received = {
-                let receive = std::pin::pin!(future::timeout(timeout, proxy::receive(&stream)));
+                let header = proxy::receive(connection.socket());
+                let receive = std::pin::pin!(future::timeout(timeout, header));
                 match select(receive, std::pin::pin!(welcome.closed())).await {
                     Either::Left((received, _)) => received,
                     Either::Right(_) => return,
@@ -284,7 +292,6 @@ impl Proxies {
             };
             let error = match received {
                 Ok(Ok(client)) => {
-                    let mut connection = Connection::new(stream, peer, frame_limit);
                     connection.origin = client.unwrap_or(peer);
                     // Fails when the listener is gone, and the connection with it.
                     let _gone = welcome.send(connection).await;

@@ -15,7 +15,7 @@ use parlor_core::secret::Secret;
 use parlor_core::time::Timestamp;
 
 use super::command::{Command, Listing, PersonAction, Place};
-use super::driver::{Driver, Told};
+use super::driver::{Driver, Server, Told};
 use super::state::{State, Unsent};
 
 /// How often others are told that one is typing.
@@ -96,7 +96,7 @@ pub(super) struct Desk<U> {
 
 impl<U: Send + 'static> Desk<U> {
     /// Makes a desk that is offline.
-    pub(super) fn new(server: String, invite: Option<Secret>) -> Result<Self, getrandom::Error> {
+    pub(super) fn new(server: Server, invite: Option<Secret>) -> Result<Self, getrandom::Error> {
         let mut random = [0; 16];
         getrandom::fill(&mut random)?;
         let number = u128::from_le_bytes(random);

@@ -11,7 +11,9 @@ use parlor_core::protocol::client::encode_request;
 use parlor_core::protocol::reply::SessionReply;
 use parlor_core::protocol::{Event, Request};
 use parlor_core::time::Timestamp;
-use parlor_transport_tcp::{Arrival, FrameReader, FrameWriter, connect};
+use parlor_transport_tcp::{
+    Arrival, Connection, FrameReader, FrameWriter, TlsConnector, connect, connect_tls,
+};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -21,6 +23,31 @@ const WRITE: Duration = Duration::from_secs(30);
 
 /// How many happenings may wait; the reader of the socket pauses above.
 const INBOX: usize = 64;
+
+/// Where the server is, and how to speak with it.
+#[derive(Clone, Debug)]
+pub(super) struct Server {
+    /// `host:port`.
+    pub(super) address: String,
+    /// With TLS, whom to believe.
+    pub(super) tls: Option<TlsConnector>,
+}
+
+impl From<String> for Server {
+    /// Without TLS.
+    fn from(address: String) -> Self {
+        Self { address, tls: None }
+    }
+}
+
+impl Server {
+    async fn connect(&self, timeout: Duration) -> io::Result<Connection> {
+        match &self.tls {
+            Some(tls) => connect_tls(&self.address, tls, timeout).await,
+            None => connect(&self.address, timeout).await,
+        }
+    }
+}
 
 /// What the program is told.
 #[derive(Debug)]
@@ -81,7 +108,7 @@ impl<U> UserSender<U> {
 #[derive(Debug)]
 pub(super) struct Driver<U> {
     session: Session,
-    server: String,
+    server: Server,
     clock: Clock,
     tickets: u64,
     inbox: Receiver<Happening<U>>,
@@ -96,7 +123,7 @@ pub(super) struct Driver<U> {
 
 impl<U: Send + 'static> Driver<U> {
     /// Makes a driver that is offline.
-    pub(super) fn new(server: String, seed: u64) -> Self {
+    pub(super) fn new(server: impl Into<Server>, seed: u64) -> Self {
         let clock = Clock::new();
         let config = Config {
             seed,
@@ -105,7 +132,7 @@ impl<U: Send + 'static> Driver<U> {
         let (sender, inbox) = async_channel::bounded(INBOX);
         Self {
             session: Session::new(config, clock.now()),
-            server,
+            server: server.into(),
             clock,
             tickets: 0,
             inbox,
@@ -246,8 +273,8 @@ impl<U: Send + 'static> Driver<U> {
 }
 
 /// Makes one connection and reads it to its end.
-async fn run_connection<U: Send + 'static>(server: String, inbox: Sender<Happening<U>>) {
-    let (mut reader, writer) = match connect(&server, CONNECT).await {
+async fn run_connection<U: Send + 'static>(server: Server, inbox: Sender<Happening<U>>) {
+    let (mut reader, writer) = match server.connect(CONNECT).await {
         Ok(connection) => connection.split(),
         Err(error) => {
             // A closed inbox means that the program has ended.

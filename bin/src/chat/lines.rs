@@ -13,7 +13,7 @@ use parlor_core::time::Timestamp;
 
 use super::command::{Command, HELP, parse};
 use super::desk::{Desk, Intent, Report};
-use super::driver::Told;
+use super::driver::{Server, Told};
 use super::print;
 use super::state::State;
 
@@ -93,9 +93,10 @@ enum Printed {
 }
 
 /// Runs until the input ends or `/quit`; the error is a sentence.
-pub(super) async fn run(server: String, mut account: Account) -> Result<(), String> {
+pub(super) async fn run(server: Server, mut account: Account) -> Result<(), String> {
     let invite = account.invite.take();
-    let mut desk = Desk::new(server.clone(), invite).map_err(|error| error.to_string())?;
+    let address = server.address.clone();
+    let mut desk = Desk::new(server, invite).map_err(|error| error.to_string())?;
     desk.preload = false;
     // One line at a time is read ahead.
     let (permits, wanted) = mpsc::sync_channel(1);
@@ -130,7 +131,7 @@ pub(super) async fn run(server: String, mut account: Account) -> Result<(), Stri
     lines.desk.driver.want(true);
     loop {
         let told = lines.desk.driver.next().await;
-        if let Some(end) = lines.take(told, &server) {
+        if let Some(end) = lines.take(told, &address) {
             return end;
         }
         if let Some(end) = lines.advance() {

@@ -19,6 +19,7 @@ mod view;
 
 use std::convert::Infallible;
 use std::io::{self, IsTerminal as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use async_signal::{Signal, Signals};
@@ -27,6 +28,9 @@ use clap::Args;
 use futures::StreamExt as _;
 use parlor_core::name::Name;
 use parlor_core::secret::Secret;
+use parlor_transport_tcp::TlsConnector;
+
+use driver::Server;
 
 const HELP: &str = "\
 Examples:
@@ -34,6 +38,8 @@ Examples:
       Asks for name and password and opens the full screen; /help there shows every command.
   parlor chat --server chat.example.org:6000 --name ada
       Chats as ada on another machine.
+  parlor chat --server chat.example.org:6443 --tls --name ada
+      The same over TLS; --ca FILE where the certificate is not from a public authority.
   printf '%s\\n' '/open bob' 'hello' | PARLOR_PASSWORD=.. parlor chat --name ada
       Sends one message, waits until the server has it, and exits 0.
   PARLOR_INVITE=.. parlor chat --name ada --register
@@ -78,6 +84,15 @@ pub(crate) struct Arguments {
     )]
     server: String,
 
+    /// Speaks TLS, and with nobody but the server that --server names, by its certificate.
+    #[arg(long)]
+    tls: bool,
+
+    /// Certificates (PEM) to believe instead of the public authorities': a private authority's, or
+    /// the server's own.
+    #[arg(long, value_name = "FILE", requires = "tls")]
+    ca: Option<PathBuf>,
+
     /// The account's name. The full screen asks for it when it is not given.
     #[arg(long, value_name = "NAME", env = "PARLOR_NAME", value_parser = parse_name)]
     name: Option<Name>,
@@ -99,20 +114,32 @@ pub(crate) struct Arguments {
 
 /// Runs the client to its end.
 pub(crate) fn run(arguments: Arguments) -> ExitCode {
+    let tls = match (&arguments.ca, arguments.tls) {
+        (Some(path), _) => match TlsConnector::private(path) {
+            Ok(connector) => Some(connector),
+            Err(error) => return crate::fail(&error),
+        },
+        (None, true) => Some(TlsConnector::public()),
+        (None, false) => None,
+    };
+    let server = Server {
+        address: arguments.server,
+        tls,
+    };
     let invite = arguments
         .invite
         .filter(|invite| !invite.expose().is_empty());
     let on_terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let ended = if on_terminal {
         task::block_on(screen::run(
-            arguments.server,
+            server,
             arguments.name,
             arguments.register,
             invite,
         ))
     } else {
         match account(arguments.name, arguments.register, invite) {
-            Ok(account) => task::block_on(lines::run(arguments.server, account)),
+            Ok(account) => task::block_on(lines::run(server, account)),
             Err(error) => Err(error),
         }
     };
@@ -152,7 +179,11 @@ fn parse_secret(text: &str) -> Result<Secret, Infallible> {
 
 /// Says in one sentence why there is no connection.
 fn cannot_connect(server: &str, error: &io::Error) -> String {
-    format!("cannot connect to {server}: is `parlor serve` running? ({error})")
+    match error.kind() {
+        // It is running, and something is wrong with its TLS.
+        io::ErrorKind::InvalidData => format!("cannot connect to {server}: {error}"),
+        _ => format!("cannot connect to {server}: is `parlor serve` running? ({error})"),
+    }
 }
 
 /// Calls for the end when SIGTERM, SIGINT or SIGHUP arrives.

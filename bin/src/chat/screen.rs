@@ -18,7 +18,7 @@ use ratatui::crossterm::execute;
 
 use super::command::{Command, parse};
 use super::desk::{Desk, Report};
-use super::driver::Told;
+use super::driver::{Server, Told};
 use super::view::{Login, Screen, draw};
 
 /// How many reports are kept in sight.
@@ -38,12 +38,13 @@ enum UserInput {
 
 /// Runs until the user quits; the error is a sentence.
 pub(super) async fn run(
-    server: String,
+    server: Server,
     name: Option<Name>,
     register: bool,
     invite: Option<Secret>,
 ) -> Result<(), String> {
-    let desk = Desk::new(server.clone(), invite).map_err(|error| error.to_string())?;
+    let address = server.address.clone();
+    let desk = Desk::new(server, invite).map_err(|error| error.to_string())?;
     let user = desk.driver.user_sender();
     let signals = user.clone();
     super::on_signal(move || {
@@ -75,7 +76,7 @@ pub(super) async fn run(
     let mut app = App {
         desk,
         screen,
-        server,
+        server: address,
         submitted: None,
         quit: false,
     };
@@ -147,7 +148,7 @@ impl App {
             Told::User(UserInput::Stop) => self.quit = true,
             Told::CannotConnect(error) => {
                 if let Some(login) = &mut self.screen.login {
-                    login.message = format!("Cannot connect: is `parlor serve` running? ({error})");
+                    login.message = super::cannot_connect(&self.server, &error);
                     self.submitted = None;
                     self.desk.driver.want(false);
                 }

@@ -10,7 +10,7 @@ use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use super::rates::{GuardTable, RatesTable};
-use super::{ConfigError, Settings, networks};
+use super::{ConfigError, Settings, TlsParts, listening, networks};
 
 const POSITIVE: &str = "at least 1";
 
@@ -19,6 +19,9 @@ const POSITIVE: &str = "at least 1";
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     listen: Option<String>,
+    tls_listen: Option<String>,
+    tls_cert: Option<PathBuf>,
+    tls_key: Option<PathBuf>,
     proxy_from: Option<Vec<String>>,
     store: Option<String>,
     migrate: Option<bool>,
@@ -60,6 +63,7 @@ struct TimeoutsTable {
     write_seconds: Option<u32>,
     drain_seconds: Option<u32>,
     proxy_seconds: Option<u32>,
+    handshake_seconds: Option<u32>,
     session_days: Option<u32>,
     edit_hours: Option<u32>,
 }
@@ -82,9 +86,10 @@ impl File {
         })
     }
 
-    /// Overrides the settings that the file names.
-    pub(super) fn apply(self, settings: &mut Settings) -> Result<(), ConfigError> {
-        set(&mut settings.listen, self.listen);
+    /// Overrides the settings that the file names; returns what it says of TLS, which may be part of
+    /// what is said.
+    pub(super) fn apply(self, settings: &mut Settings) -> Result<TlsParts, ConfigError> {
+        set(&mut settings.listen, self.listen.map(listening));
         if let Some(proxy_from) = self.proxy_from {
             settings.proxies.from = networks(&proxy_from)?;
         }
@@ -104,7 +109,12 @@ impl File {
             self.rates.apply(rates)?;
             self.guard.apply(&mut rates.guard)?;
         }
-        self.password.apply(settings)
+        self.password.apply(settings)?;
+        Ok(TlsParts {
+            listen: self.tls_listen,
+            certificate: self.tls_cert,
+            key: self.tls_key,
+        })
     }
 }
 
@@ -199,6 +209,11 @@ impl TimeoutsTable {
                 "timeouts.proxy_seconds",
                 &mut settings.proxies.timeout,
                 seconds(self.proxy_seconds),
+            ),
+            (
+                "timeouts.handshake_seconds",
+                &mut settings.handshake,
+                seconds(self.handshake_seconds),
             ),
             (
                 "timeouts.session_days",

@@ -1,6 +1,7 @@
 //! The effective settings, as a file that says the same.
 
 use std::fmt;
+use std::path::Path;
 use std::time::Duration;
 
 use parlor_core::engine::Registration;
@@ -9,7 +10,16 @@ use super::{Settings, rates, without_password};
 
 impl fmt::Display for Settings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "listen = {}", quoted(&self.listen))?;
+        let listen = self.listen.as_deref().unwrap_or("none");
+        writeln!(out, "listen = {}", quoted(listen))?;
+        match &self.tls {
+            Some(tls) => {
+                writeln!(out, "tls_listen = {}", quoted(&tls.listen))?;
+                writeln!(out, "tls_cert = {}", path(&tls.certificate))?;
+                writeln!(out, "tls_key = {}", path(&tls.key))?;
+            }
+            None => writeln!(out, "# tls_cert, tls_key: not set, TLS is off")?,
+        }
         let networks: Vec<String> = self
             .proxies
             .from
@@ -23,8 +33,8 @@ impl fmt::Display for Settings {
             Some(relay) => writeln!(out, "relay = {}", quoted(&without_password(relay)))?,
             None => writeln!(out, "# relay: none, this node is alone")?,
         }
-        if let Some(path) = &self.relay_ca {
-            writeln!(out, "relay_ca = {}", quoted(&path.display().to_string()))?;
+        if let Some(relay_ca) = &self.relay_ca {
+            writeln!(out, "relay_ca = {}", path(relay_ca))?;
         }
         match self.secret {
             Some(_) => writeln!(out, "# secret: set")?,
@@ -81,6 +91,7 @@ impl Settings {
         writeln!(out, "write_seconds = {}", engine.write_timeout.as_secs())?;
         writeln!(out, "drain_seconds = {}", engine.drain.as_secs())?;
         writeln!(out, "proxy_seconds = {}", self.proxies.timeout.as_secs())?;
+        writeln!(out, "handshake_seconds = {}", self.handshake.as_secs())?;
         writeln!(
             out,
             "session_days = {}",
@@ -93,4 +104,8 @@ impl Settings {
 /// Returns a TOML string.
 fn quoted(text: &str) -> toml::Value {
     toml::Value::String(text.to_owned())
+}
+
+fn path(path: &Path) -> toml::Value {
+    quoted(&path.display().to_string())
 }

@@ -1,5 +1,7 @@
 //! `parlor chat` as a child process, typed to and read by lines.
 
+#![allow(dead_code, reason = "not all tests that share this module use it all")]
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};

@@ -169,6 +169,14 @@ impl Client {
         self.stream.get_ref().try_clone().unwrap()
     }
 
+    /// Sends a request, which nobody may read, and returns the first frame that comes.
+    pub(crate) fn ask_or_end(&mut self, request: &Value) -> Option<Value> {
+        let line = format!("{request}\n");
+        // Who is not wanted may have been told already.
+        let _refused = self.stream.get_mut().write_all(line.as_bytes());
+        self.read()
+    }
+
     /// Makes an account and logs in; returns the user's number.
     pub(crate) fn register_and_login(&mut self, name: &str) -> u64 {
         let register = json!({"op": "register", "name": name, "password": PASSWORD});
