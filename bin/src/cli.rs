@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::logging::LogFormat;
 use crate::{chat, cluster, dev_cert, migrate};
 
 const SERVE_EXAMPLES: &str = "\
@@ -120,4 +121,8 @@ pub(crate) struct ServeArguments {
     /// parts, such as info,sqlx=debug. [default: info]
     #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG")]
     pub(crate) log: Option<String>,
+
+    /// How a log line looks; auto is human on a terminal and json elsewhere. [default: auto]
+    #[arg(long, value_name = "FORMAT", env = "PARLOR_LOG_FORMAT")]
+    pub(crate) log_format: Option<LogFormat>,
 }

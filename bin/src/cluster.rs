@@ -161,7 +161,7 @@ fn start(arguments: &Arguments, folder: &Path, signals: &mut Signals) -> Result<
     report("redis", redis.port(), &redis.server.log())?;
 
     let settings = format!(
-        "store = \"{}\"\nrelay = \"{}\"\nsecret = \"{}\"\nproxy_from = [\"127.0.0.1\"]\nlog = {}\n",
+        "store = \"{}\"\nrelay = \"{}\"\nsecret = \"{}\"\nproxy_from = [\"127.0.0.1\"]\nlog = {}\nlog_format = \"human\"\n",
         database.url(DATABASE),
         redis.url(),
         secret(folder)?,

@@ -15,6 +15,7 @@ use parlor_transport_tcp::{BadNetwork, Network, ProxyOptions};
 use thiserror::Error;
 
 use crate::cli::ServeArguments;
+use crate::logging::LogFormat;
 use file::File;
 
 /// The variable that holds the secret. There is no flag for it: other users see command lines.
@@ -49,6 +50,8 @@ pub(crate) struct Settings {
     pub(crate) secret: Option<Secret>,
     /// What to log.
     pub(crate) log: String,
+    /// How a line of the log looks.
+    pub(crate) log_format: LogFormat,
     /// What passwords cost.
     pub(crate) password: Password,
     /// The limits that the store keeps.
@@ -158,6 +161,7 @@ pub(crate) fn load(arguments: &ServeArguments) -> Result<Settings, ConfigError> 
     if let Some(log) = from_outside(&arguments.log) {
         settings.log = log;
     }
+    settings.log_format = arguments.log_format.unwrap_or(settings.log_format);
     settings.relay = from_outside(&arguments.relay).or(settings.relay);
     settings.secret = secret.map(Secret::new).or(settings.secret);
     settings.check()?;
@@ -177,6 +181,7 @@ impl Default for Settings {
             relay_ca: None,
             secret: None,
             log: "info".to_owned(),
+            log_format: LogFormat::default(),
             password: Password::default(),
             limits: Limits::default(),
             engine: Config::new(Secret::new("")),
@@ -326,6 +331,7 @@ mod tests {
         relay = "rediss://u:p@host"
         relay_ca = "/tmp/ca.pem"
         log = "debug"
+        log_format = "json"
         registration = ["come", "in"]
         [limits]
         rates = false
@@ -368,6 +374,7 @@ mod tests {
             "# secret: set",
             r#"proxy_from = ["10.0.0.0/8", "::1/128"]"#,
             r#"log = "debug""#,
+            r#"log_format = "json""#,
             "# registration: 2 invitation codes",
             "rates = false",
             "connections = 10",

@@ -1,11 +1,38 @@
-//! Logs: one event a line on stderr, with its values as `key=value`.
+//! Logs: one event a line on stderr, for people or, as JSON, for programs.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 
+use clap::ValueEnum;
+use serde::Deserialize;
 use thiserror::Error;
+use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// How an event becomes a line.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogFormat {
+    /// `Human` on a terminal, `Json` otherwise.
+    #[default]
+    Auto,
+    /// A text with values as `key=value`.
+    Human,
+    /// A JSON object, with `timestamp`, `level`, `target`, `message`, and each value under its key.
+    Json,
+}
+
+impl fmt::Display for LogFormat {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Auto => "auto",
+            Self::Human => "human",
+            Self::Json => "json",
+        })
+    }
+}
 
 /// The level is none.
 #[derive(Debug, Error)]
@@ -18,12 +45,20 @@ pub(crate) struct BadLevel(String);
 ///
 /// # Errors
 /// The level is none.
-pub(crate) fn start(level: &str) -> Result<(), BadLevel> {
+pub(crate) fn start(level: &str, format: LogFormat) -> Result<(), BadLevel> {
     let filter = filter(level)?;
     let no_color = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    let lines = tracing_subscriber::fmt::layer()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal() && !no_color);
+    let on_terminal = std::io::stderr().is_terminal();
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let json = match format {
+        LogFormat::Auto => !on_terminal,
+        LogFormat::Human => false,
+        LogFormat::Json => true,
+    };
+    let lines = match json {
+        true => lines.json().flatten_event(true).boxed(),
+        false => lines.with_ansi(on_terminal && !no_color).boxed(),
+    };
     tracing_subscriber::registry()
         .with(filter)
         .with(lines)

@@ -73,7 +73,7 @@ enum Failure {
 pub(crate) fn run(arguments: &ServeArguments) -> ExitCode {
     let started = (|| {
         let settings = config::load(arguments)?;
-        logging::start(&settings.log)?;
+        logging::start(&settings.log, settings.log_format)?;
         Ok::<_, Failure>(settings)
     })();
     let served = started.and_then(|settings| task::block_on(serve(&settings)));

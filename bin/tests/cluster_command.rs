@@ -128,7 +128,7 @@ fn people_on_two_nodes_chat() {
     // One was at each.
     for node in ["node-1", "node-2"] {
         let log = cluster.log_of(node);
-        assert!(log.contains("address=Some(127.0.0.1)"), "{node}: {log}");
+        assert!(log.contains("from=127.0.0.1"), "{node}: {log}");
     }
     drop((ann.finish(), bob.finish()));
 

@@ -107,7 +107,7 @@ fn a_trusted_proxy_tells_the_clients_address() {
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
     let logs = server.logs();
-    assert!(logs.contains("address=Some(2001:db8::7)"), "{logs}");
+    assert!(logs.contains("\"from\":\"2001:db8::7\""), "{logs}");
 }
 
 #[test]
@@ -344,6 +344,7 @@ fn it_tells_its_version_and_teaches() {
         &["chat", "--help"],
         &["migrate", "--help"],
         &["cluster", "--help"],
+        &["dev-cert", "--help"],
         &["check-config", "--help"],
     ] {
         let (code, out, _) = run(&folder, arguments);
@@ -364,19 +365,84 @@ fn a_wrong_call_is_another_exit_code() {
 }
 
 #[test]
-fn logs_are_on_stderr_and_tell_no_secrets() {
+fn logs_are_for_people_where_they_should() {
     let folder = TempDir::new().unwrap();
-    let mut server = Server::start(folder.path(), &["--log", "trace,parlor=trace"]);
-    let mut client = Client::connect(server.port);
-    client.register_and_login("ada");
+    let mut server = Server::start(folder.path(), &["--log-format", "human"]);
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
     let logs = server.logs();
     assert!(logs.contains("signal=\"SIGTERM\""), "{logs}");
     assert!(!logs.contains('\u{1b}'), "{logs}");
-    assert!(!logs.contains(program_world::PASSWORD), "{logs}");
     let level = complaint(run(&folder, &["serve", "--log", "loud"]));
     assert!(level.contains("`loud`"), "{level}");
+    let format = run(&folder, &["serve", "--log-format", "loud"]);
+    assert_eq!(format.0, Some(2), "{}", format.2);
+}
+
+#[test]
+fn logs_are_json_that_tells_a_messages_way_and_no_secrets() {
+    let folder = TempDir::new().unwrap();
+    let mut server = Server::start(folder.path(), &["--log", "trace,parlor=trace"]);
+    let mut ada = Client::connect(server.port);
+    let user = ada.register_and_login("ada");
+    let token = Client::connect(server.port).login("ada")["token"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let mut wrong = Client::connect(server.port);
+    let guess = "a guess at the password";
+    wrong.ask(&json!({"id": 1, "op": "login", "name": "ada", "password": guess}));
+    let mut bob = Client::connect(server.port);
+    bob.register_and_login("bob");
+    let group = ada.ok(json!({"op": "group_create", "name": "crew"}))["group"].clone();
+    bob.ok(json!({"op": "group_join", "group": group}));
+    let text = "between you and me";
+    let meta = json!({"mood": "secretive"});
+    let to = json!({"group": group});
+    let sent = ada.ok(json!({"op": "send", "to": to, "key": "k", "text": text, "meta": meta}));
+    bob.until(|frame| frame["event"] == "message" && frame["text"] == text);
+    let edit = json!({"op": "edit", "in": to, "seq": sent["seq"], "text": "only between us"});
+    ada.ok(edit);
+    let renewed =
+        ada.ok(json!({"op": "password", "old": program_world::PASSWORD, "new": "another one"}));
+    let renewed = renewed["token"].as_str().unwrap().to_owned();
+    let mut again = Client::connect(server.port);
+    assert_eq!(
+        again.ok(json!({"op": "resume", "token": renewed}))["user"],
+        user
+    );
+    server.signal("TERM");
+    assert_eq!(server.wait(), Some(0));
+
+    let logs = server.logs();
+    let events: Vec<serde_json::Value> = logs
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    let tells = |wanted: serde_json::Value| {
+        let wanted = wanted.as_object().unwrap();
+        let fits =
+            |event: &serde_json::Value| wanted.iter().all(|(key, value)| event[key] == *value);
+        assert!(events.iter().any(fits), "{wanted:?}\n{logs}");
+    };
+    tells(json!({"level": "INFO", "message": "drained"}));
+    tells(json!({"message": "session began", "user": user, "target": "parlor::node::journal"}));
+    tells(json!({"message": "asked", "op": "send"}));
+    tells(json!({"message": "stored", "seq": sent["seq"]}));
+    tells(json!({"message": "message pushed", "group": group, "seq": sent["seq"], "from": user}));
+    tells(json!({"message": "refused", "code": "bad_credentials"}));
+    for secret in [
+        program_world::PASSWORD,
+        guess,
+        "another one",
+        &token,
+        &renewed,
+        text,
+        "only between us",
+        "secretive",
+    ] {
+        assert!(!logs.contains(secret), "{secret}\n{logs}");
+    }
 }
 
 #[test]

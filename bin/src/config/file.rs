@@ -9,6 +9,8 @@ use parlor_core::secret::Secret;
 use serde::de::{Error as _, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
+use crate::logging::LogFormat;
+
 use super::rates::{GuardTable, RatesTable};
 use super::{ConfigError, Settings, TlsParts, listening, networks};
 
@@ -29,6 +31,7 @@ pub(super) struct File {
     relay_ca: Option<PathBuf>,
     secret: Option<String>,
     log: Option<String>,
+    log_format: Option<LogFormat>,
     registration: Option<RegistrationSetting>,
     limits: LimitsTable,
     timeouts: TimeoutsTable,
@@ -96,6 +99,7 @@ impl File {
         set(&mut settings.store, self.store);
         set(&mut settings.migrate, self.migrate);
         set(&mut settings.log, self.log);
+        set(&mut settings.log_format, self.log_format);
         settings.relay = self.relay.or(settings.relay.take());
         settings.relay_ca = self.relay_ca.or(settings.relay_ca.take());
         settings.secret = self.secret.map(Secret::new).or(settings.secret.take());

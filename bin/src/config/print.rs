@@ -41,6 +41,7 @@ impl fmt::Display for Settings {
             None => writeln!(out, "# secret: not set, the store's own is used")?,
         }
         writeln!(out, "log = {}", quoted(&self.log))?;
+        writeln!(out, "log_format = \"{}\"", self.log_format)?;
         match &self.engine.registration {
             Registration::Open => writeln!(out, "registration = \"open\"")?,
             Registration::Closed => writeln!(out, "registration = \"closed\"")?,

@@ -173,7 +173,8 @@ async fn serve<R: FrameSource, W: FrameSink>(
         source,
         sink,
     } = link;
-    debug!(connection = connection.0, ?address, "connected");
+    let from = address.map(tracing::field::display);
+    debug!(connection = connection.0, from, "connected");
     let writer = task::spawn(write(sink, door.clone(), connection, Arc::clone(&mailbox)));
     // The source stays in this function's hands until the writer is through: a socket is closed
     // when both halves are gone.

@@ -14,6 +14,7 @@
 mod clock;
 mod frames;
 mod inbox;
+mod journal;
 mod local;
 mod mailbox;
 mod tcp;

@@ -19,6 +19,7 @@ use tracing::{debug, error};
 
 use super::clock::Clock;
 use super::inbox::{Inbox, Mail};
+use super::journal;
 use super::mailbox::{Mailbox, Outgoing, Shared};
 
 /// How many pieces of mail one turn takes of each channel.
@@ -149,6 +150,7 @@ impl Turns {
             }
             Mail::Requests { connection, batch } => {
                 for (id, request) in batch {
+                    journal::asked(connection, id, &request);
                     self.handle(
                         Input::Request {
                             connection,
@@ -172,8 +174,12 @@ impl Turns {
             Mail::Input(Input::Written { connection, .. })
                 if !self.connections.contains_key(&connection) => {}
             Mail::Input(input) => {
-                if let Input::Disconnected { connection } = input {
-                    self.connections.remove(&connection);
+                match &input {
+                    Input::Disconnected { connection } => {
+                        self.connections.remove(connection);
+                    }
+                    Input::Relayed { message, .. } => journal::relayed(message),
+                    _ => {}
                 }
                 self.handle(input, now);
             }
@@ -225,12 +231,16 @@ impl Turns {
                 id,
                 result,
                 weight,
-            } => self.queue(connection, Outgoing::Reply { id, result, weight }),
+            } => {
+                journal::answered(connection, id, &result);
+                self.queue(connection, Outgoing::Reply { id, result, weight });
+            }
             Effect::Push {
                 connections,
                 event,
                 weight,
             } => {
+                journal::pushed(&connections, &event);
                 let event = Arc::new(Shared::new(event));
                 for connection in connections {
                     let event = Arc::clone(&event);
@@ -259,6 +269,7 @@ impl Turns {
     fn relay(&mut self, effect: Effect) {
         match (effect, &self.relay) {
             (Effect::Publish { channel, message }, Some(_)) => {
+                journal::published(&message);
                 self.published.push((channel, message));
             }
             (Effect::Subscribe { token, channels }, Some(relay)) => {
