@@ -81,15 +81,7 @@ fn a_killed_node_takes_no_message_with_it() {
         record.online && record.returns.len() == record.breaks.len()
     });
     crowd.acknowledges("everybody goes on", PROMISED, 10);
-    let online = |user| {
-        let mut people = crowd.people.iter();
-        let person = people.find(|person| person.plan.user == user);
-        !person.unwrap().record().dead
-    };
-    crowd.until("friends see who is gone", NOTICED, |_, record| {
-        let mut friends = record.friends.iter();
-        friends.all(|(user, (shown, _))| *shown == online(*user))
-    });
+    crowd.sees_who_is_there(NOTICED);
 
     let mut returns = Vec::new();
     let mut offline = Vec::new();
@@ -171,6 +163,8 @@ fn without_redis_delivery_goes_on_and_with_it_fast_again() {
     crowd.acknowledges("the load runs", HANG, 20);
     measure("delivery across nodes after Redis's stop");
     let logs = crowd.finish(&cluster, 0);
+    crowd.sees_who_is_there(PROMISED);
+    crowd.saw_nobody_leave();
     for watcher in watchers {
         watcher.finish(&logs);
     }
@@ -268,6 +262,8 @@ fn without_mariadb_nothing_is_pretended_and_with_it_all_goes_on() {
     );
     assert_eq!(cluster.pids(), pids, "the nodes stay up");
     let logs = crowd.finish(&cluster, 1);
+    crowd.sees_who_is_there(PROMISED);
+    crowd.saw_nobody_leave();
     for watcher in watchers {
         watcher.finish(&logs);
     }
@@ -358,6 +354,7 @@ fn a_rolling_restart_loses_and_doubles_nothing() {
         delays(&crowd, begin, now()),
     );
     crowd.finish(&cluster, 0);
+    crowd.sees_who_is_there(PROMISED);
 }
 
 #[test]
@@ -375,7 +372,6 @@ fn a_hundred_pairs_at_full_speed_never_stall() {
     crowd.write(Duration::ZERO, 4);
     std::thread::sleep(lasting);
     let end = now();
-    let mut count = 0;
     let mut gaps = Vec::new();
     for person in &crowd.people {
         let record = person.record();
@@ -387,19 +383,16 @@ fn a_hundred_pairs_at_full_speed_never_stall() {
         for arrived in others.map(|got| got.arrived).chain([end]) {
             longest = longest.max(arrived.since(last));
             last = arrived;
-            count += 1;
         }
         gaps.push(longest);
     }
-    let seconds = lasting.as_secs_f64();
+    let delays = delays(&crowd, begin, end);
+    let rate = delays.len() as f64 / lasting.as_secs_f64();
     figure(
         "a hundred pairs at full speed: messages across nodes a second",
-        format!("{:.0} over {seconds} s", f64::from(count) / seconds),
+        format!("{rate:.0} over {lasting:?}"),
     );
-    spread(
-        "a hundred pairs at full speed: delivery",
-        delays(&crowd, begin, end),
-    );
+    spread("a hundred pairs at full speed: delivery", delays);
     spread(
         "a hundred pairs at full speed: the longest pause of each reader",
         gaps.clone(),
@@ -407,4 +400,6 @@ fn a_hundred_pairs_at_full_speed_never_stall() {
     let longest = gaps.into_iter().max().unwrap();
     assert!(longest < STALL, "somebody got nothing for {longest:?}");
     crowd.finish(&cluster, 0);
+    crowd.sees_who_is_there(PROMISED);
+    crowd.saw_nobody_leave();
 }

@@ -68,7 +68,13 @@ impl Crowd {
                 });
             }
         }
-        Self { people, circle }
+        let crowd = Self { people, circle };
+        // Accounts were made by sessions that are gone.
+        crowd.sees_who_is_there(HANG);
+        for person in &crowd.people {
+            person.record().departures.clear();
+        }
+        crowd
     }
 
     /// Lets everybody write from now on.
@@ -107,6 +113,27 @@ impl Crowd {
         self.until(what, within, |person, record| {
             record.acknowledged >= before[&person.plan.user] + more
         });
+    }
+
+    /// Waits until everybody is shown those friends as online who are, and no others.
+    pub(crate) fn sees_who_is_there(&self, within: Duration) {
+        let there = |user: UserId| {
+            let mut people = self.people.iter();
+            let person = people.find(|person| person.plan.user == user).unwrap();
+            !person.record().dead
+        };
+        self.until("who is there is shown", within, |_, record| {
+            let mut friends = record.friends.iter();
+            friends.all(|(user, (shown, _))| *shown == there(*user))
+        });
+    }
+
+    /// Checks that nobody was shown that somebody had gone, since all had come.
+    pub(crate) fn saw_nobody_leave(&self) {
+        for person in &self.people {
+            let departures = &person.record().departures;
+            assert_eq!(departures, &[], "shown to {}", person.plan.name);
+        }
     }
 
     /// Ends the load, waits until nothing is under way, and compares what was acknowledged, what
@@ -206,11 +233,12 @@ fn accounts(cluster: &Cluster, circles: usize, size: usize) -> Vec<Vec<UserId>> 
     })
 }
 
-/// Makes the accounts of one circle.
+/// Makes the accounts of one circle, each on the node of its place: what leaves a node just before the
+/// relay is lost counts as gone there.
 fn friends(cluster: &Cluster, circle: usize, size: usize) -> Vec<UserId> {
     let mut made: Vec<(Client, u64)> = Vec::new();
     for place in 0..size {
-        let mut client = cluster.client(0);
+        let mut client = cluster.client(place);
         let user = client.register_and_login(&name(circle, place));
         for (friend, other) in &mut made {
             friend.ok(json!({"op": "friend_request", "user": user}));
@@ -226,7 +254,7 @@ fn group(cluster: &Cluster, circles: &[Vec<UserId>]) -> GroupId {
     let mut group = None;
     for (number, users) in circles.iter().enumerate() {
         for place in 0..users.len() {
-            let mut client = cluster.client(0);
+            let mut client = cluster.client(place);
             client.login(&name(number, place));
             match &group {
                 None => {

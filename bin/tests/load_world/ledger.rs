@@ -167,7 +167,14 @@ fn check_receiver(person: &Person, logs: &Logs, complaints: &mut Vec<String>) {
             .zip(expected)
             .find(|(got, entry)| !same(got, entry));
         if let Some((got, entry)) = wrong {
-            let what = format!("{conversation:?}: {:?} came, not {}", got.seq, entry.seq);
+            let key = |text: Option<&str>| text.unwrap_or("no message").to_owned();
+            let what = format!(
+                "{conversation:?}: {} came as {}, where {} is {}",
+                key(got.text.as_ref().map(|(key, _)| key.as_str())),
+                got.seq,
+                entry.seq,
+                key(entry.text.as_ref().map(|(key, _)| key.as_str())),
+            );
             complaints.push(about(person, &what));
         }
         if got.len() > expected.len() || (got.len() < expected.len() && !record.dead) {

@@ -82,6 +82,8 @@ pub(crate) struct Record {
     pub(crate) got: BTreeMap<ConversationRef, Vec<Got>>,
     /// Who is online as far as the person is shown, and since when.
     pub(crate) friends: BTreeMap<UserId, (bool, Instant)>,
+    /// Who was shown to have gone, and when.
+    pub(crate) departures: Vec<(UserId, Timestamp)>,
     /// When connections broke, and when the session went on.
     pub(crate) breaks: Vec<Instant>,
     pub(crate) returns: Vec<Instant>,
@@ -266,10 +268,12 @@ impl Life {
 
     fn know(&self, user: UserId, online: bool) {
         let mut record = self.record.lock().unwrap();
-        let known = record.friends.entry(user);
-        let known = known.or_insert_with(|| (online, Instant::now()));
-        if known.0 != online {
-            *known = (online, Instant::now());
+        let before = record.friends.get(&user).map(|(shown, _)| *shown);
+        if before != Some(online) {
+            record.friends.insert(user, (online, Instant::now()));
+            if before == Some(true) {
+                record.departures.push((user, self.driver.now()));
+            }
         }
     }
 
