@@ -37,8 +37,8 @@ pub(crate) struct Kind {
 }
 
 impl Crowd {
-    /// Makes accounts and friendships, and lets everybody connect, one after the other, so that the
-    /// members of each circle are spread over the nodes.
+    /// Makes accounts and friendships, and lets everybody connect: through nginx one after the other,
+    /// so that the members of each circle are spread over the nodes.
     pub(crate) fn gather(cluster: &Cluster, kind: &Kind) -> Self {
         let seed = seed();
         println!("the load's seed: PARLOR_LOAD_SEED={seed}");
@@ -62,13 +62,17 @@ impl Crowd {
                     mortal: kind.mortal.is_some_and(|every| number % every == 0),
                     seed: seed ^ ((people.len() as u64 + 1) << 32),
                 }));
+                // nginx chooses by how many are where.
                 let person = people.last().unwrap();
-                poll("somebody is online", HANG, || {
-                    person.record().online.then_some(())
-                });
+                if cluster.nginx.is_some() {
+                    poll("somebody is online", HANG, || {
+                        person.record().online.then_some(())
+                    });
+                }
             }
         }
         let crowd = Self { people, circle };
+        crowd.until("everybody is online", HANG, |_, record| record.online);
         // Accounts were made by sessions that are gone.
         crowd.sees_who_is_there(HANG);
         for person in &crowd.people {
