@@ -331,6 +331,12 @@ fn a_rolling_restart_loses_and_doubles_nothing() {
     let mut moves = Vec::new();
     for person in &crowd.people {
         let record = person.record();
+        assert_eq!(
+            record.farewells,
+            record.breaks.len(),
+            "{}",
+            person.plan.name
+        );
         moves.extend(
             record
                 .breaks

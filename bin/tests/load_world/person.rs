@@ -11,7 +11,7 @@ use parlor_core::log::Body;
 use parlor_core::name::{Key, Name};
 use parlor_core::protocol::reply::SessionReply;
 use parlor_core::protocol::request::{Start, UserRef};
-use parlor_core::protocol::{Event, Message, Reply, Request};
+use parlor_core::protocol::{Event, Message, NoticeCode, Reply, Request};
 use parlor_core::secret::Secret;
 use parlor_core::time::Timestamp;
 
@@ -84,6 +84,8 @@ pub(crate) struct Record {
     pub(crate) friends: BTreeMap<UserId, (bool, Instant)>,
     /// Who was shown to have gone, and when.
     pub(crate) departures: Vec<(UserId, Timestamp)>,
+    /// How often a server said that it ends.
+    pub(crate) farewells: usize,
     /// When connections broke, and when the session went on.
     pub(crate) breaks: Vec<Instant>,
     pub(crate) returns: Vec<Instant>,
@@ -281,6 +283,10 @@ impl Life {
         match event {
             Event::Message(message) => self.got(message),
             Event::Presence { user, online } => self.know(user, online),
+            Event::Notice {
+                code: NoticeCode::Draining,
+                ..
+            } => self.record.lock().unwrap().farewells += 1,
             _ => {}
         }
     }
