@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::logging::LogFormat;
-use crate::{chat, cluster, dev_cert, migrate};
+use crate::{bench, chat, cluster, dev_cert, migrate};
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -67,6 +67,14 @@ pub(crate) enum Command {
     Cluster(cluster::Arguments),
     /// Makes a certificate that signs itself, to try TLS out.
     DevCert(dev_cert::Arguments),
+    /// Puts a server under load, checks all that it does, and says how it did.
+    Bench(bench::Arguments),
+    /// Does a share of `parlor bench`.
+    #[command(hide = true)]
+    BenchWorker,
+    /// Moves bytes, to compare a server with.
+    #[command(hide = true)]
+    BenchRouter(bench::router::Arguments),
     /// Prints the effective configuration, or what is wrong with it.
     #[command(after_help = CHECK_EXAMPLES)]
     CheckConfig(ServeArguments),

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bench;
 mod chat;
 mod cli;
 mod cluster;
@@ -25,6 +26,9 @@ fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Chat(arguments) => chat::run(arguments),
         Command::Cluster(arguments) => cluster::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::BenchWorker => bench::worker::run(),
+        Command::BenchRouter(arguments) => bench::router::run(&arguments),
         Command::Migrate(arguments) => migrate::run(arguments),
         Command::DevCert(arguments) => dev_cert::run(&arguments),
         Command::CheckConfig(arguments) => match config::load(&arguments) {

@@ -264,7 +264,7 @@ async fn drained(running: &Running) -> Result<(), NodeError> {
 }
 
 /// Allows as many connections as the system lets this process have.
-fn raise_descriptor_limit() {
+pub(crate) fn raise_descriptor_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current == maximum {
         return;
