@@ -165,6 +165,11 @@ fn void(fault: Fault, window: &str) -> String {
     text
 }
 
+/// Checks that something is said.
+fn says(text: &str, what: &str) {
+    assert!(text.contains(what), "{what:?} is not said: {text}");
+}
+
 #[test]
 fn a_server_without_faults_is_not_blamed() {
     let folder = tempfile::tempdir().unwrap();
@@ -177,34 +182,34 @@ fn a_server_without_faults_is_not_blamed() {
 
 #[test]
 fn what_comes_twice_makes_the_result_void() {
-    assert!(void(Fault::Double, "2").contains("twice or out of order"));
+    says(&void(Fault::Double, "2"), "twice or out of order");
 }
 
 #[test]
 fn what_is_lost_makes_the_result_void() {
     // The next message shows that one is missing; where there is no next one, the end does.
-    assert!(void(Fault::Lose, "2").contains("1 lost"));
-    assert!(void(Fault::Lose, "1").contains(" got "));
+    says(&void(Fault::Lose, "2"), "1 lost");
+    says(&void(Fault::Lose, "1"), " got ");
 }
 
 #[test]
 fn what_comes_out_of_order_makes_the_result_void() {
-    assert!(void(Fault::Swap, "4").contains("out of order"));
+    says(&void(Fault::Swap, "4"), "out of order");
 }
 
 #[test]
 fn what_was_changed_makes_the_result_void() {
-    assert!(void(Fault::Change, "2").contains("what was not sent as such"));
+    says(&void(Fault::Change, "2"), "what was not sent as such");
 }
 
 #[test]
 fn what_is_refused_makes_the_result_void() {
-    assert!(void(Fault::Refuse, "2").contains("was refused: busy"));
+    says(&void(Fault::Refuse, "2"), "was refused: busy");
 }
 
 #[test]
 fn a_connection_that_ends_makes_the_result_void() {
-    assert!(void(Fault::Close, "2").contains("the server closed the connection"));
+    says(&void(Fault::Close, "2"), "the server closed the connection");
 }
 
 #[test]

@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 
 use parlor_core::log::Body;
-use parlor_core::protocol::client::{RawReply, ServerFrame, decode};
-use parlor_core::protocol::{Event, RequestError};
+use parlor_core::protocol::client::{RawReply, ReplyKind, ServerFrame, decode};
+use parlor_core::protocol::{Event, Reply, RequestError};
 
 use super::message::read_digits;
 
@@ -95,7 +95,13 @@ fn parse(line: &[u8]) -> Line<'_> {
                 id: id.map(|id| id.0),
                 error,
             },
-            (Some(id), Ok(reply)) => Line::Done { id: id.0, reply },
+            (Some(id), Ok(reply)) => match reply.parse(ReplyKind::Appended) {
+                Ok(Reply::Appended { seq, .. }) => Line::Sent {
+                    id: id.0,
+                    seq: seq.0,
+                },
+                _ => Line::Done { id: id.0, reply },
+            },
             (None, Ok(_)) => Line::Malformed,
         },
         Ok(ServerFrame::Event(Event::Message(message))) => match message.body {
@@ -153,6 +159,9 @@ mod tests {
         assert_eq!(scan(more), told(7, 1, b"b"));
         let spaced = br#"{"event":"message","seq":7,"in":{"user":2},"from":1,"at":1,"kind":"text","key":"a","text":"b"}"#;
         assert_eq!(scan(spaced), told(7, 1, b"b"));
+        let reply = br#"{"id":3,"ok":{"at":1,"seq":5,"colour":"blue"}}"#;
+        assert_eq!(sent(reply), None);
+        assert_eq!(scan(reply), Line::Sent { id: 3, seq: 5 });
         let joined = br#"{"event":"message","in":{"group":1},"seq":3,"from":2,"at":1,"kind":"joined","user":2}"#;
         assert_eq!(scan(joined), Line::Entry { seq: 3 });
     }
