@@ -49,7 +49,9 @@ enum Failure {
     Order(#[from] serde_json::Error),
     #[error("whoever gave the orders is gone")]
     Alone,
-    #[error("nothing has come of the preparations for {0} s: {1} of {2} are done")]
+    #[error(
+        "nothing has come of the preparations for {0} s, {1} of {2} are done; has the server `rates = false`?"
+    )]
     Stuck(u64, u64, u64),
 }
 
