@@ -26,7 +26,7 @@ pub(super) struct Positions {
 struct Position {
     /// Everything up to here was handed to the caller.
     at: Seq,
-    /// The highest number seen.
+    /// The highest number that was pushed, where that is above `at`.
     top: Seq,
     /// What the server knows to have arrived.
     acknowledged: Seq,
@@ -83,7 +83,6 @@ impl Positions {
         let position = Self::slot(&mut self.table, self.limit, conversation)?;
         *position = Position {
             at,
-            top: at,
             acknowledged,
             ..Position::default()
         };

@@ -256,8 +256,10 @@ mod tests {
     use crate::engine::config::Allowance;
     use crate::id::UserId;
     use crate::name::Name;
+    use crate::protocol::ErrorCode;
     use crate::protocol::request::UserRef;
     use crate::secret::Secret;
+    use crate::store::StoreFailure;
     use crate::time::Timestamp;
 
     const ALLOWANCE: Allowance = Allowance {
@@ -307,6 +309,17 @@ mod tests {
         record.settle(Outcome::Unknown, FORGET, START);
         record.settle(Outcome::Right, FORGET, START);
         assert_eq!(record, Record::default());
+    }
+
+    #[test]
+    fn only_wrong_credentials_are_a_failure() {
+        for (code, outcome) in [
+            (ErrorCode::BadCredentials, Outcome::Wrong),
+            (ErrorCode::TokenExpired, Outcome::Unknown),
+        ] {
+            let refused = StoreFailure::Refused(code.into());
+            assert_eq!(Outcome::of(&Err(refused)), outcome, "{code}");
+        }
     }
 
     #[test]

@@ -296,6 +296,22 @@ fn acknowledgements_that_the_store_did_not_take_are_written_later() {
     assert_eq!(roster.unwrap().conversations[0].delivered, Seq(1));
 }
 
+#[test]
+fn a_login_shows_what_was_acknowledged_before_the_store_has_it() {
+    let mut world = cluster();
+    let circle = world.circle(2);
+    world.ok(circle[0], send(user(2), "one"));
+    world.ok(circle[1], ack(1, 1));
+    let shown = |world: &mut World, text| world.login(text).1.conversations[0].clone();
+    assert_eq!(shown(&mut world, "b").delivered, Seq(1));
+    assert_eq!(shown(&mut world, "a").peer, Some((Seq(1), Seq(0))));
+    let stored = world.node.store.roster(UserId(1), world.node.now());
+    assert_eq!(
+        stored.unwrap().conversations[0].peer,
+        Some((Seq(0), Seq(0)))
+    );
+}
+
 /// Lets time pass until held conversations are verified; the store then says that the log of `a` and
 /// `b` ends at `last`. Returns what a connection is sent.
 fn verified(last: u64) -> (World, Vec<ConnectionId>) {
