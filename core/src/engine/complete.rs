@@ -4,6 +4,7 @@ use crate::engine::Engine;
 use crate::engine::contract::{Effect, Misuse};
 use crate::engine::pending::{Awaited, Pending};
 use crate::engine::requests::{Answer, Origin};
+use crate::engine::sessions::REPLACED;
 use crate::engine::token::Token;
 use crate::id::{ConnectionId, Place, SessionId, StoreToken, UserId};
 use crate::log::FriendState;
@@ -80,7 +81,11 @@ impl Engine {
                     roster,
                     changed,
                 },
-                Awaited::Session { start, opened },
+                Awaited::Session {
+                    start,
+                    opened,
+                    asked,
+                },
             ) => {
                 self.changed(&changed);
                 if self
@@ -102,7 +107,11 @@ impl Engine {
                         expires,
                     };
                     let Origin { connection, serial } = origin;
-                    let kind = Awaited::Session { start, opened };
+                    let kind = Awaited::Session {
+                        start,
+                        opened,
+                        asked,
+                    };
                     let pending = Pending::Request {
                         connection,
                         serial,
@@ -111,7 +120,13 @@ impl Engine {
                     self.ask_store(request, pending);
                     return None;
                 }
-                Some(self.attach(connection, session, expires, &roster, &start))
+                if self.resumed_since(roster.user, session, asked) {
+                    // The client gave this connection up before it asked on the other.
+                    self.close(connection, NoticeCode::Replaced, REPLACED, None);
+                    return None;
+                }
+                let since = asked;
+                Some(self.attach((connection, since), session, expires, &roster, &start))
             }
             (StoreResponse::Applied(applied), kind) => {
                 self.applied(&applied);

@@ -52,7 +52,12 @@ pub(super) struct Changes {
 #[derive(Debug)]
 pub(super) enum Awaited {
     /// `login` and `resume`.
-    Session { start: Start, opened: bool },
+    Session {
+        start: Start,
+        opened: bool,
+        /// When the client asked.
+        asked: Timestamp,
+    },
     /// `logout`.
     Logout,
     /// `password`.

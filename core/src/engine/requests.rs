@@ -65,6 +65,7 @@ impl Engine {
                     Awaited::Session {
                         start,
                         opened: true,
+                        asked: self.now,
                     },
                 )
             }
@@ -88,6 +89,7 @@ impl Engine {
                     Awaited::Session {
                         start,
                         opened: false,
+                        asked: self.now,
                     },
                 )
             }

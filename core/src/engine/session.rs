@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 pub(super) struct Session {
     pub(super) user: UserId,
     pub(super) id: SessionId,
-    /// When the connection began or resumed it.
+    /// When the connection's client asked to begin or resume it.
     pub(super) since: Timestamp,
     pub(super) cursors: Cursors,
 }

@@ -17,21 +17,24 @@ use crate::relay::{Channel, RelayMessage};
 use crate::store::{ConversationState, Roster};
 use crate::time::{Timestamp, millis};
 
+/// What the client is told whose session another connection has.
+pub(super) const REPLACED: &str = "the session went on with another connection";
+
 impl Engine {
-    /// Begins a session on a connection and returns what its client is answered.
+    /// Begins a session on a connection, whose client asked for it at a moment, and returns what the
+    /// client is answered.
     ///
     /// The roster is not older than what is known of the user; it may be a little old: entries and versions that were committed since it was read
     /// are found when the heads are read again, once the channels are confirmed.
     pub(super) fn attach(
         &mut self,
-        connection: ConnectionId,
+        (connection, since): (ConnectionId, Timestamp),
         id: SessionId,
         expires: Timestamp,
         roster: &Roster,
         start: &Start,
     ) -> Reply {
         let user = roster.user;
-        let since = self.now;
         let known = self.users.contains(user);
         if known {
             self.merge_roster(roster);
@@ -181,6 +184,15 @@ impl Engine {
         self.replace_session(user, id, |session| (session.since, origin) < later);
     }
 
+    /// Tells whether a session was resumed here at a client's later wish.
+    pub(super) fn resumed_since(&self, user: UserId, id: SessionId, asked: Timestamp) -> bool {
+        self.connections_of(user).into_iter().any(|connection| {
+            let slot = self.connections.get(connection);
+            let session = slot.and_then(|slot| slot.session.as_ref());
+            session.is_some_and(|session| session.id == id && session.since > asked)
+        })
+    }
+
     /// Closes the connection that has had a session until another connection resumed it.
     pub(super) fn replace_session(
         &mut self,
@@ -194,8 +206,7 @@ impl Engine {
                 .get(connection)
                 .and_then(|c| c.session.as_ref());
             if session.is_some_and(|session| session.id == id && is_older(session)) {
-                let message = "the session went on with another connection";
-                self.close(connection, NoticeCode::Replaced, message, None);
+                self.close(connection, NoticeCode::Replaced, REPLACED, None);
             }
         }
     }

@@ -301,10 +301,18 @@ fn a_login_shows_what_was_acknowledged_before_the_store_has_it() {
     let mut world = cluster();
     let circle = world.circle(2);
     world.ok(circle[0], send(user(2), "one"));
-    world.ok(circle[1], ack(1, 1));
+    world.ok(
+        circle[1],
+        Request::Ack {
+            conversation: user(1),
+            delivered: None,
+            read: Some(Seq(1)),
+        },
+    );
     let shown = |world: &mut World, text| world.login(text).1.conversations[0].clone();
-    assert_eq!(shown(&mut world, "b").delivered, Seq(1));
-    assert_eq!(shown(&mut world, "a").peer, Some((Seq(1), Seq(0))));
+    let own = shown(&mut world, "b");
+    assert_eq!((own.delivered, own.read), (Seq(1), Seq(1)));
+    assert_eq!(shown(&mut world, "a").peer, Some((Seq(1), Seq(1))));
     let stored = world.node.store.roster(UserId(1), world.node.now());
     assert_eq!(
         stored.unwrap().conversations[0].peer,

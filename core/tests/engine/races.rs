@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use parlor_core::id::{ConnectionId, Seq, StoreToken, UserId};
 use parlor_core::protocol::request::{FriendAction, GroupOtherAction, UserRef};
-use parlor_core::protocol::{Event, Reply, Request};
+use parlor_core::protocol::{Event, NoticeCode, Reply, Request};
 use parlor_core::secret::Secret;
 use parlor_core::sim::Sent;
 use parlor_core::store::{Read, StoreRequest, StoreResult};
@@ -307,4 +307,41 @@ fn a_message_between_new_friends_overtakes_their_rosters_and_is_not_lost() {
         let messages = world.messages(connection);
         assert_eq!(messages, [(user(with), 1, "hello".into())]);
     }
+}
+
+#[test]
+fn a_resume_that_is_answered_late_does_not_replace_a_later_one() {
+    let mut world = World::new();
+    world.register("a");
+    let (first, session) = world.login("a");
+    world.node.disconnect(first).unwrap();
+    world.node.hold_store();
+    let resume = |world: &mut World| {
+        let connection = world.connect();
+        let request = Request::Resume {
+            token: session.token.clone(),
+            start: Default::default(),
+        };
+        world.node.request(connection, 1, request).unwrap();
+        connection
+    };
+    // The client gives a connection up that this node takes to be there still.
+    let older = resume(&mut world);
+    let late = world.carry_out();
+    world.wait(Duration::from_secs(2));
+    let newer = resume(&mut world);
+    world.node.release_store().unwrap();
+    assert!(matches!(
+        world.node.take(newer)[..],
+        [Sent::Reply(_, Ok(_))]
+    ));
+    world.say(late);
+    let code = |sent: &Sent| match sent {
+        Sent::Event(Event::Notice { code, .. }) => Some(*code),
+        _ => None,
+    };
+    let told: Vec<_> = world.node.take(older).iter().map(code).collect();
+    assert_eq!(told, [Some(NoticeCode::Replaced), None], "and closed");
+    assert_eq!(world.node.take(newer), []);
+    world.ok(newer, Request::Ping);
 }

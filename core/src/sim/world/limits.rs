@@ -238,7 +238,7 @@ impl World<'_> {
         let (Some(since), Some(engine)) = (node.alone_since, &node.engine) else {
             return Ok(());
         };
-        let alone_for = self.clock(index).since(since);
+        let alone_for = self.now.since(since);
         if node.draining || alone_for < self.plan.config.offline_after + FORGETS_WITHIN {
             return Ok(());
         }

@@ -23,7 +23,8 @@ pub(super) struct Node {
     pub(super) last_connection: u64,
     pub(super) open: BTreeMap<ConnectionId, LinkId>,
     pub(super) draining: bool,
-    /// Since when it has had no connection, by its clock.
+    /// Since when it has had no connection, by the world's clock: a jump of its own gives it no time
+    /// to repeat a read.
     pub(super) alone_since: Option<Timestamp>,
     /// Reads for those who lag that are under way.
     pub(super) fetching: BTreeSet<StoreToken>,
@@ -105,7 +106,7 @@ impl World<'_> {
         node.engine = Some(Engine::new(config, now + node.ahead));
         node.last_connection = 0;
         node.draining = false;
-        node.alone_since = Some(now + node.ahead);
+        node.alone_since = Some(now);
         node.fetching.clear();
         node.told.clear();
         node.recalled.clear();
@@ -210,14 +211,14 @@ impl World<'_> {
 
     /// Notes since when a node has had no connection.
     fn note_alone(&mut self, life: Life) {
-        let time = self.clock(life.node);
+        let now = self.now;
         let Some(node) = self.nodes.get_mut(life.node) else {
             return;
         };
         if !node.open.is_empty() {
             node.alone_since = None;
         } else if node.alone_since.is_none() {
-            node.alone_since = Some(time);
+            node.alone_since = Some(now);
         }
     }
 
