@@ -8,10 +8,11 @@ use super::server::{self, Numbers};
 use super::{Answer, Ask, Op, Pushed};
 use crate::client::{Config, Input, Session, Status, Ticket};
 use crate::id::{ConversationRef, RequestId, Seq, UserId};
+use crate::log::Body;
 use crate::protocol::client::ReplyKind;
 use crate::protocol::reply::Keep;
 use crate::protocol::request::{Anchor, Start, UserRef};
-use crate::protocol::{ErrorCode, Reply, Request, RequestError, encode};
+use crate::protocol::{ErrorCode, Event, Reply, Request, RequestError, encode};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -368,11 +369,15 @@ impl Program {
         if !self.has_wire() {
             return;
         }
-        let from = match pushed {
-            Pushed::Message(..) => Source::Push,
+        let event = server::event(pushed);
+        let from = match &event {
+            Event::Message(message) => match message.body {
+                // There is nothing before it that the session's user may read.
+                Body::Joined { user } if Some(user) == self.user => Source::Other,
+                _ => Source::Push,
+            },
             _ => Source::Other,
         };
-        let event = server::event(pushed);
         if framed {
             let mut frame = Vec::new();
             encode::event(&event, &mut frame);
