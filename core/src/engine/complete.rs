@@ -39,8 +39,11 @@ impl Engine {
                 kind,
             } => {
                 let begins = matches!(kind, Awaited::Session { .. });
+                let is_over = is_over(&result);
                 let origin = Origin { connection, serial };
-                if let Some(answer) = self.completed(origin, kind, result) {
+                let answer = self.completed(origin, kind, result);
+                let is_over = is_over && answer.is_some();
+                if let Some(answer) = answer {
                     self.answer(connection, serial, answer);
                 }
                 self.advance(connection);
@@ -49,6 +52,9 @@ impl Engine {
                         .login_answered(token, StoreToken(self.last_token));
                     // Not before the reply.
                     self.catch_up(connection);
+                    if is_over {
+                        self.close_replaced(connection);
+                    }
                 }
             }
             Pending::Orphan => self.orphan_closed(result),
@@ -71,7 +77,7 @@ impl Engine {
         let connection = origin.connection;
         let response = match result {
             Ok(response) => response,
-            Err(failure) => return Some(Err(self.failure(failure))),
+            Err(failure) => return Some(Err(self.failed_completion(&kind, failure))),
         };
         let reply = match (response, kind) {
             (
@@ -142,6 +148,18 @@ impl Engine {
         };
         // What does not fit was refused before it came here.
         Some(reply.ok_or_else(|| ErrorCode::Unavailable.into()))
+    }
+
+    /// Says what went wrong with a request. A session that others replaced before its login was
+    /// answered is no token's fault: the client may log in again.
+    fn failed_completion(&mut self, kind: &Awaited, failure: StoreFailure) -> RequestError {
+        let opened = matches!(kind, Awaited::Session { opened: true, .. });
+        match failure {
+            StoreFailure::Refused(error) if opened && error.code == ErrorCode::TokenExpired => {
+                self.busy()
+            }
+            failure => self.failure(failure),
+        }
     }
 
     fn failure(&mut self, failure: StoreFailure) -> RequestError {
@@ -350,5 +368,16 @@ impl Engine {
         if let Ok(StoreResponse::Applied(applied)) = result {
             self.applied(&applied);
         }
+    }
+}
+
+/// Tells whether a session ended between its beginning and the reading of the roster: others began
+/// meanwhile, and it was the oldest. Nothing more will be told of it.
+fn is_over(result: &StoreResult) -> bool {
+    match result {
+        Ok(StoreResponse::Session {
+            session, roster, ..
+        }) => roster.sessions.binary_search(session).is_err(),
+        _ => false,
     }
 }

@@ -161,14 +161,15 @@ impl Engine {
                 .and_then(|c| c.session.as_ref());
             let stands = session.is_some_and(|session| standing.binary_search(&session.id).is_ok());
             if !stands {
-                self.close(
-                    connection,
-                    NoticeCode::Replaced,
-                    "the session was ended",
-                    None,
-                );
+                self.close_replaced(connection);
             }
         }
+    }
+
+    /// Closes a connection whose session the store does not have any more.
+    pub(super) fn close_replaced(&mut self, connection: ConnectionId) {
+        let message = "the session was ended";
+        self.close(connection, NoticeCode::Replaced, message, None);
     }
 
     /// Another node tells that a connection there has a session: an older one here has it no more.

@@ -7,7 +7,7 @@ use parlor_core::protocol::request::{FriendAction, GroupOtherAction, UserRef};
 use parlor_core::protocol::{Event, NoticeCode, Reply, Request};
 use parlor_core::secret::Secret;
 use parlor_core::sim::Sent;
-use parlor_core::store::{Read, StoreRequest, StoreResult};
+use parlor_core::store::{Read, StoreRequest, StoreResponse, StoreResult};
 
 use crate::{World, config, group, name, send, user};
 
@@ -121,6 +121,50 @@ fn a_resumed_session_that_ended_meanwhile_is_said_to_be_expired() {
         panic!("{sent:?}")
     };
     assert_eq!(error.code, parlor_core::protocol::ErrorCode::TokenExpired);
+}
+
+#[test]
+fn a_session_that_others_replaced_before_it_was_answered_ends_at_once() {
+    let mut world = World::new();
+    world.register("a");
+    world.node.hold_store();
+    let first = world.begin(login_of("a"));
+    let mut late = world.carry_out();
+    let others: Vec<_> = (0..8).map(|_| world.begin(login_of("a"))).collect();
+    // Whoever shares a read of the roster gets the newest, and no news of what came before.
+    let newest = world.node.take_held().into_iter().map(|(token, request)| {
+        let now = world.node.now();
+        (token, world.node.store.execute(request, now))
+    });
+    let newest: Vec<_> = newest.collect();
+    let (Some((_, Ok(StoreResponse::Session { roster, .. }))), (_, Ok(answer))) =
+        (newest.last(), &mut late)
+    else {
+        panic!("{newest:?} {late:?}")
+    };
+    if let StoreResponse::Session { roster: late, .. } = answer {
+        *late = roster.clone();
+    }
+    world.say(late);
+    let sent = world.node.take(first);
+    assert!(
+        matches!(
+            sent[..],
+            [
+                Sent::Reply(_, Ok(Reply::Session(_))),
+                Sent::Event(Event::Notice {
+                    code: NoticeCode::Replaced,
+                    ..
+                }),
+                Sent::Closed
+            ]
+        ),
+        "{sent:?}"
+    );
+    newest.into_iter().for_each(|answer| world.say(answer));
+    for connection in others {
+        assert!(!closed(&world.node.take(connection)), "{connection:?}");
+    }
 }
 
 #[test]
