@@ -13,11 +13,12 @@ use async_std::{future, task};
 use clap::Args;
 use futures::{FutureExt as _, StreamExt as _};
 use parlor_servers::{
-    Launch, MariaDb, Nginx, Redis, Server, ServerError, free_port, stream_module,
+    END, Launch, MariaDb, Nginx, Redis, Server, ServerError, balancer, free_port, stream_module,
 };
 use tempfile::TempDir;
 use thiserror::Error;
 
+use crate::serve::DRAIN;
 use crate::{fail, print};
 
 const EXAMPLES: &str = "\
@@ -30,14 +31,14 @@ Examples:
 It prints a line for each member and where to chat, and runs until Ctrl-C, which stops everything. It
 needs MariaDB, Redis, nginx with its module stream, and setpriv, and says which package is missing.";
 
-/// The file that operators copy, of which this cluster's balancer is a variant.
-const BALANCER: &str = include_str!("../../deploy/nginx.conf");
-
 /// The database that the nodes share.
 const DATABASE: &str = "parlor";
 
 /// How often the members are looked at.
 const WATCH: Duration = Duration::from_millis(500);
+
+// A node is not killed while it may still drain.
+const _: () = assert!(DRAIN.as_secs() < END.as_secs());
 
 /// What cluster to run.
 #[derive(Debug, Args)]
@@ -239,26 +240,6 @@ impl Members {
     }
 }
 
-/// Returns the configuration of nginx on a port, in front of nodes on theirs.
-fn balancer(port: u16, nodes: &[u16]) -> String {
-    let mut lines = Vec::new();
-    let mut named = false;
-    for line in BALANCER.lines() {
-        if let Some(rest) = line.strip_prefix("        listen 6000 ") {
-            lines.push(format!("        listen {} {rest}", local(port)));
-        } else if let Some(options) = line.strip_prefix("        server 10.0.0.11:6000 ") {
-            named = true;
-            let each = |node: &u16| format!("        server {} {options}", local(*node));
-            lines.extend(nodes.iter().map(each));
-        } else if !line.starts_with("        server 10.0.0.") {
-            lines.push(line.to_owned());
-        }
-    }
-    debug_assert!(named, "deploy/nginx.conf has changed");
-    lines.push(String::new());
-    lines.join("\n")
-}
-
 /// Returns the secret that the folder keeps, made at the first time.
 fn secret(folder: &Path) -> Result<String, Failure> {
     let path = folder.join("secret");
@@ -295,20 +276,4 @@ fn local(port: u16) -> String {
 fn say(text: &str) {
     // Nobody has to watch: a cluster whose stdout is closed runs all the same.
     let _closed = print(text);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::balancer;
-
-    #[test]
-    fn the_balancer_is_the_committed_one_with_other_addresses() {
-        let text = balancer(7000, &[7001, 7002, 7003]);
-        assert!(text.contains("\n        listen 127.0.0.1:7000 "), "{text}");
-        for port in 7001..=7003 {
-            let line = format!("\n        server 127.0.0.1:{port} weight=1 ");
-            assert_eq!(text.matches(&line).count(), 1, "{text}");
-        }
-        assert_eq!(text.matches("\n        server ").count(), 3, "{text}");
-    }
 }

@@ -29,7 +29,7 @@ use crate::relay::{self, RelayFailure};
 use crate::{fail, print, tls};
 
 /// How long a drain may take, whatever hangs: shorter than the half minute that is promised.
-const DRAIN: Duration = Duration::from_secs(28);
+pub(crate) const DRAIN: Duration = Duration::from_secs(28);
 
 /// How long a client that finds the node full is asked to wait.
 const FULL_RETRY_MS: u64 = 5000;

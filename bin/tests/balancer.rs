@@ -15,11 +15,12 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 
+use parlor_servers::balancer;
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 use tempfile::TempDir;
 
-use balancer_world::{configuration, nginx};
+use balancer_world::nginx;
 use program_world::{Client, Server};
 
 /// Starts a node of its own, which trusts the nginx of this machine.
@@ -93,9 +94,7 @@ fn a_line_and_a_reload_add_a_node_or_take_one_out() {
     let (a, b) = (node(&folder, "a"), node(&folder, "b"));
     let mut nginx = nginx(folder.path(), &[a.port]);
     let mut staying = ping(nginx.port());
-    nginx
-        .reload(&configuration(nginx.port(), &[b.port]))
-        .unwrap();
+    nginx.reload(&balancer(nginx.port(), &[b.port])).unwrap();
     // The old workers may still take a few. Only the second node knows this name.
     let mut direct = TcpStream::connect(("127.0.0.1", b.port)).unwrap();
     direct.write_all(b"PROXY UNKNOWN\r\n").unwrap();

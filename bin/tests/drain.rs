@@ -18,11 +18,11 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use parlor_servers::MariaDb;
+use parlor_servers::{MariaDb, balancer};
 use serde_json::json;
 use tempfile::TempDir;
 
-use balancer_world::{configuration, nginx};
+use balancer_world::nginx;
 use chat_world::{Chat, befriended};
 use program_world::{Client, Server};
 
@@ -53,7 +53,7 @@ fn people_are_moved_to_another_node_and_lose_nothing() {
     bob.expect_one("the tenth", |line| line.ends_with(" ann-10"));
     ann.expect_one("the tenth", |line| line.ends_with(" bob-10"));
 
-    let both = configuration(nginx.port(), &[leaving.port, staying.port]);
+    let both = balancer(nginx.port(), &[leaving.port, staying.port]);
     nginx.reload(&both).unwrap();
     talk(&mut ann, &mut bob, 11..=20);
     leaving.signal("TERM");

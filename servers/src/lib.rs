@@ -26,6 +26,7 @@
 
 #![forbid(unsafe_code)]
 
+mod certificate;
 mod error;
 mod mariadb;
 mod nginx;
@@ -35,12 +36,13 @@ mod redis;
 mod server;
 mod spawn;
 
+pub use certificate::Certificate;
 pub use error::ServerError;
 pub use mariadb::MariaDb;
-pub use nginx::{Nginx, stream_module};
+pub use nginx::{Nginx, balancer, stream_module};
 pub use port::free_port;
 pub use redis::client::{RedisClient, Reply};
 pub use redis::cluster::RedisCluster;
 pub use redis::sentinel::RedisSentinel;
 pub use redis::single::Redis;
-pub use server::{Launch, Server};
+pub use server::{END, Launch, Server};

@@ -23,6 +23,29 @@ pub fn stream_module() -> Result<PathBuf, ServerError> {
     )
 }
 
+/// The file that operators copy.
+const BALANCER: &str = include_str!("../../deploy/nginx.conf");
+
+/// Returns the configuration that operators copy, `deploy/nginx.conf`, with other addresses: it
+/// listens on a port of 127.0.0.1, in front of nodes on theirs.
+#[must_use]
+pub fn balancer(port: u16, nodes: &[u16]) -> String {
+    let host = Ipv4Addr::LOCALHOST;
+    let mut lines = Vec::new();
+    for line in BALANCER.lines() {
+        if let Some(rest) = line.strip_prefix("        listen 6000 ") {
+            lines.push(format!("        listen {host}:{port} {rest}"));
+        } else if let Some(options) = line.strip_prefix("        server 10.0.0.11:6000 ") {
+            let each = |node: &u16| format!("        server {host}:{node} {options}");
+            lines.extend(nodes.iter().map(each));
+        } else if !line.starts_with("        server 10.0.0.") {
+            lines.push(line.to_owned());
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
 /// A private nginx.
 #[derive(Debug)]
 pub struct Nginx {
@@ -133,4 +156,25 @@ fn listens(pid_file: &Path, pid: u32, port: u16) -> io::Result<()> {
         return Err(io::ErrorKind::NotConnected.into());
     }
     TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map(|_| ())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BALANCER, balancer};
+
+    #[test]
+    fn the_balancer_is_the_committed_one_with_other_addresses() {
+        let text = balancer(7000, &[7001, 7002, 7003]);
+        assert!(text.contains("\n        listen 127.0.0.1:7000 "), "{text}");
+        for port in 7001..=7003 {
+            let line = format!("\n        server 127.0.0.1:{port} weight=1 ");
+            assert_eq!(text.matches(&line).count(), 1, "{text}");
+        }
+        assert_eq!(text.matches("\n        server ").count(), 3, "{text}");
+        assert_eq!(text.lines().count(), BALANCER.lines().count() + 1, "{text}");
+        assert_eq!(
+            balancer(7000, &[7001]).matches("10.0.0.1").count(),
+            BALANCER.matches("10.0.0.1").count() - 2
+        );
+    }
 }

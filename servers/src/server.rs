@@ -18,8 +18,8 @@ use crate::spawn::spawn;
 /// How long a server may take to answer.
 const START: Duration = Duration::from_secs(60);
 
-/// How long a server may take to end when it is asked to.
-const END: Duration = Duration::from_secs(20);
+/// How long a server may take to end when it is asked to; then it is killed.
+pub const END: Duration = Duration::from_secs(40);
 
 /// How often a server is looked at meanwhile.
 const POLL: Duration = Duration::from_millis(10);
@@ -140,7 +140,7 @@ impl Server {
     }
 
     /// Ends the process: SIGTERM, unless it was [asked to end](Self::ask_to_end) before, and SIGKILL
-    /// after 20 s.
+    /// where it takes longer than [`END`].
     ///
     /// # Errors
     /// Where the system refuses.
