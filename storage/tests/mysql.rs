@@ -459,6 +459,30 @@ fn stores_that_are_opened_at_once_migrate_once() {
 }
 
 #[test]
+fn a_later_versions_migration_leaves_running_nodes_be() {
+    block_on(async {
+        let (database, one, other) = two(&options()).await;
+        let (ann, bob, place) = pair(&one).await;
+        assert_eq!(seq(one.execute(send(ann, place, "before")).await).0, 1);
+        // What a migration may do: see `storage/src/migration`.
+        for table in ["user", "session", "conversation", "member", "message"] {
+            database.tamper(&format!("ALTER TABLE `{table}` ADD COLUMN extra TEXT"));
+        }
+        database.tamper(
+            "CREATE TABLE more (n INT); CREATE INDEX message_by_time ON message (created_at); \
+             INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_later', 0)",
+        );
+        for (key, store) in [("one", &one), ("other", &other)] {
+            assert!(store.execute(login(bob, PASSWORD)).await.is_ok());
+            seq(store.execute(send(ann, place, key)).await);
+        }
+        user(&one, "carl").await;
+        assert_eq!(common::log(&other, bob, place).await, [1, 2, 3]);
+        close([&one, &other]).await;
+    });
+}
+
+#[test]
 fn a_migration_that_was_cut_short_is_completed() {
     block_on(async {
         let database = Fresh::new();

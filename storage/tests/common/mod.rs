@@ -8,6 +8,7 @@
     reason = "tests"
 )]
 
+pub(crate) mod contract;
 pub(crate) mod server;
 
 use std::sync::Arc;
