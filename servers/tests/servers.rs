@@ -179,7 +179,7 @@ fn a_redis_cluster_shares_the_slots() {
 #[test]
 fn sentinels_make_the_replica_the_master() {
     let folder = TempDir::new().unwrap();
-    let mut pair = RedisSentinel::start(folder.path()).unwrap();
+    let mut pair = RedisSentinel::start(folder.path(), None).unwrap();
     let [first, second] = pair.server_ports();
     assert_eq!(pair.master_port().unwrap(), first);
     pair.master.kill9().unwrap();

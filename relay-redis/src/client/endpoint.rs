@@ -45,7 +45,7 @@ impl Endpoint {
     /// Reads a URL: `redis://[user:password@]host[:port][/]`, with TLS `rediss://`; several sentinels
     /// and the master's name, `redis+sentinel://[user:password@]host[:port],../master`; or members
     /// of a cluster, `redis+cluster://[user:password@]host[:port],..`. User and password are
-    /// percent-encoded; they are for the servers, not for the sentinels.
+    /// percent-encoded; they are for the servers, and for sentinels that ask for a password.
     ///
     /// # Errors
     /// It is none of these, or the certificates cannot be read.
@@ -126,12 +126,28 @@ impl Endpoint {
         self.client(self.info.clone(), host, port)
     }
 
-    /// Returns how to connect to a sentinel: without user and password, in the second version of
-    /// the protocol, which old ones know.
-    pub(crate) fn sentinel(&self, host: &str, port: u16) -> redis::RedisResult<Client> {
-        let settings = redis::RedisConnectionInfo::default().set_skip_set_lib_name();
+    /// Returns how to connect to a sentinel, in the second version of the protocol, which old ones
+    /// know; with the servers' user and password, or without.
+    pub(crate) fn sentinel(
+        &self,
+        host: &str,
+        port: u16,
+        login: bool,
+    ) -> redis::RedisResult<Client> {
+        let settings = if login {
+            let settings = self.info.redis_settings().clone();
+            settings.set_protocol(ProtocolVersion::RESP2)
+        } else {
+            redis::RedisConnectionInfo::default()
+        };
+        let settings = settings.set_skip_set_lib_name();
         let info = self.info.clone().set_redis_settings(settings);
         self.client(info, host, port)
+    }
+
+    /// Tells whether there is a password.
+    pub(crate) fn has_password(&self) -> bool {
+        self.info.redis_settings().password().is_some()
     }
 
     fn client(&self, info: ConnectionInfo, host: &str, port: u16) -> redis::RedisResult<Client> {

@@ -261,14 +261,12 @@ impl Connector<'_> {
 
     /// Asks a sentinel for the master and connects to it.
     async fn master(&self, host: &str, port: u16, name: &str) -> Result<Connected, Trouble> {
-        let mut sentinel = self.open(self.endpoint.sentinel(host, port), None).await?;
-        let found: Option<(String, u16)> = redis::cmd("SENTINEL")
-            .arg("get-master-addr-by-name")
-            .arg(name)
-            .query_async(&mut sentinel)
-            .await
-            .map_err(|error| self.trouble(&error))?;
-        let (host, port) = found.ok_or_else(|| OpenError::Master {
+        let mut found = self.ask_sentinel(host, port, name, false).await;
+        let asks_for_password = matches!(&found, Err(Trouble::Refused(OpenError::Password { .. })));
+        if asks_for_password && self.endpoint.has_password() {
+            found = self.ask_sentinel(host, port, name, true).await;
+        }
+        let (host, port) = found?.ok_or_else(|| OpenError::Master {
             relay: self.endpoint.shown.clone(),
         })?;
         let server = self.endpoint.server(&host, port);
@@ -280,6 +278,24 @@ impl Connector<'_> {
             let reason = format!("{host}:{port} is not the master yet");
             Err(Trouble::Away(reason))
         }
+    }
+
+    /// Asks a sentinel where the master is, with the servers' user and password or without.
+    async fn ask_sentinel(
+        &self,
+        host: &str,
+        port: u16,
+        name: &str,
+        login: bool,
+    ) -> Result<Option<(String, u16)>, Trouble> {
+        let sentinel = self.endpoint.sentinel(host, port, login);
+        let mut sentinel = self.open(sentinel, None).await?;
+        redis::cmd("SENTINEL")
+            .arg("get-master-addr-by-name")
+            .arg(name)
+            .query_async(&mut sentinel)
+            .await
+            .map_err(|error| self.trouble(&error))
     }
 
     /// Asks a member of a cluster which master has which slots, and connects to each.

@@ -31,7 +31,7 @@ fn exchange(here: &Node, there: &Node, version: u64) {
 #[test]
 fn a_new_master_is_found_through_sentinels() {
     let folder = tempfile::tempdir().unwrap();
-    let mut pair = RedisSentinel::start(folder.path()).unwrap();
+    let mut pair = RedisSentinel::start(folder.path(), None).unwrap();
     let hosts = hosts(pair.ports());
     let url = format!("redis+sentinel://{hosts}/{}", pair.name());
     let (here, there) = (Node::open(&url), Node::open(&url));
@@ -53,6 +53,27 @@ fn a_new_master_is_found_through_sentinels() {
     );
     let error = unknown.err().unwrap();
     assert!(matches!(error, OpenError::Master { .. }), "{error}");
+}
+
+#[test]
+fn sentinels_that_ask_for_a_password_are_given_the_servers() {
+    let folder = tempfile::tempdir().unwrap();
+    let pair = RedisSentinel::start(folder.path(), Some("right-pass-word")).unwrap();
+    let url = |user| {
+        let hosts = hosts(pair.ports());
+        format!("redis+sentinel://{user}{hosts}/{}", pair.name())
+    };
+    let node = Node::open(&url(":right-pass-word@"));
+    node.subscribe(1, &[user(1)]);
+    node.publish(user(1), changed(1));
+    node.until_event(&Event::Relayed(changed(1)));
+    for user in ["", ":wrong-pass-word@"] {
+        let error = Node::try_open(&url(user), Options::default()).err();
+        assert!(
+            matches!(error, Some(OpenError::Password { .. })),
+            "{user}: {error:?}"
+        );
+    }
 }
 
 #[test]

@@ -29,22 +29,25 @@ pub struct RedisSentinel {
     pub sentinels: Vec<Server>,
     ports: Vec<u16>,
     server_ports: [u16; 2],
+    password: Option<String>,
 }
 
 impl RedisSentinel {
-    /// Starts the servers in a folder.
+    /// Starts the servers in a folder, where one likes with a password, the sentinels' too.
     ///
     /// # Errors
     /// Where a program is missing, or the servers do not start or do not find each other.
-    pub fn start(path: &Path) -> Result<Self, ServerError> {
+    pub fn start(path: &Path, password: Option<&str>) -> Result<Self, ServerError> {
         let folder = folder(path)?;
         find("redis-sentinel", "redis-sentinel")?;
-        let (master, master_port) = with_free_ports(|| server(&folder, "master", None))?;
-        let replica = || server(&folder, "replica", Some(master_port));
+        let master = || server(&folder, "master", None, password);
+        let (master, master_port) = with_free_ports(master)?;
+        let replica = || server(&folder, "replica", Some(master_port), password);
         let (replica, replica_port) = with_free_ports(replica)?;
         let (mut sentinels, mut ports) = (Vec::new(), Vec::new());
         for index in 1..=SENTINELS {
-            let (server, port) = with_free_ports(|| sentinel(&folder, index, master_port))?;
+            let (server, port) =
+                with_free_ports(|| sentinel(&folder, index, master_port, password))?;
             sentinels.push(server);
             ports.push(port);
         }
@@ -54,6 +57,7 @@ impl RedisSentinel {
             sentinels,
             ports,
             server_ports: [master_port, replica_port],
+            password: password.map(str::to_owned),
         };
         wait("the Redis sentinels", || pair.is_complete())?;
         Ok(pair)
@@ -83,7 +87,7 @@ impl RedisSentinel {
     /// Where no sentinel answers.
     pub fn master_port(&self) -> Result<u16, ServerError> {
         let ask = |port: &u16| -> io::Result<u16> {
-            let mut client = RedisClient::connect(*port, None)?;
+            let mut client = RedisClient::connect(*port, self.password.as_deref())?;
             match client.command(&["SENTINEL", "GET-MASTER-ADDR-BY-NAME", NAME])? {
                 Reply::List(parts) => parts.get(1).and_then(|port| port.text().parse().ok()),
                 _ => None,
@@ -106,7 +110,7 @@ impl RedisSentinel {
         let mut complete = true;
         for port in &self.ports {
             let ask = |what: &str| {
-                RedisClient::connect(*port, None)
+                RedisClient::connect(*port, self.password.as_deref())
                     .and_then(|mut client| client.command(&["SENTINEL", what, NAME]))
                     .map_err(ServerError::io("asking the Redis sentinels"))
             };
@@ -132,7 +136,12 @@ fn field<'a>(reply: &'a Reply, name: &str) -> Option<&'a str> {
     parts.get(at + 1).map(Reply::text)
 }
 
-fn server(folder: &Path, name: &str, master: Option<u16>) -> Result<(Server, u16), ServerError> {
+fn server(
+    folder: &Path,
+    name: &str,
+    master: Option<u16>,
+    password: Option<&str>,
+) -> Result<(Server, u16), ServerError> {
     let port = free_port()?;
     let mut options = vec![("repl-diskless-sync-delay", "0".to_owned())];
     options.extend(master.map(|master| ("replicaof", format!("127.0.0.1 {master}"))));
@@ -140,28 +149,38 @@ fn server(folder: &Path, name: &str, master: Option<u16>) -> Result<(Server, u16
         name,
         folder,
         port,
-        password: None,
+        password,
         options: &options,
     };
     Ok((node.start()?, port))
 }
 
-fn sentinel(folder: &Path, index: usize, master: u16) -> Result<(Server, u16), ServerError> {
+fn sentinel(
+    folder: &Path,
+    index: usize,
+    master: u16,
+    password: Option<&str>,
+) -> Result<(Server, u16), ServerError> {
     let port = free_port()?;
     let name = format!("sentinel-{index}");
     let path = folder.join(format!("{name}.conf"));
     // Sentinels write what they learn into their configuration.
-    let text = format!(
+    let mut text = format!(
         "sentinel monitor {NAME} 127.0.0.1 {master} 2\n\
          sentinel down-after-milliseconds {NAME} 1000\n\
          sentinel failover-timeout {NAME} 5000\n"
     );
+    if let Some(password) = password {
+        text.push_str(&format!(
+            "requirepass {password}\nsentinel auth-pass {NAME} {password}\n"
+        ));
+    }
     write(&path, &text)?;
     let node = Node {
         name: &name,
         folder,
         port,
-        password: None,
+        password,
         options: &[],
     };
     let program = find("redis-sentinel", "redis-sentinel")?;
