@@ -6,6 +6,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -35,10 +36,10 @@ pub(crate) fn finished(command: &mut Command) -> (Option<i32>, String, String) {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the program starts");
-    let out = collect(child.stdout.take().unwrap());
-    let errors = collect(child.stderr.take().unwrap());
+    let mut out = collect(child.stdout.take().unwrap());
+    let mut errors = collect(child.stderr.take().unwrap());
     let code = wait(&mut child);
-    (code, out.join().unwrap(), errors.join().unwrap())
+    (code, out.whole(), errors.whole())
 }
 
 /// A running `parlor serve`, killed when it is dropped.
@@ -47,7 +48,7 @@ pub(crate) struct Server {
     /// The line that it printed when it was ready.
     pub(crate) ready: String,
     pub(crate) port: u16,
-    logs: Option<JoinHandle<String>>,
+    logs: Pipe,
     _stdout: BufReader<ChildStdout>,
 }
 
@@ -76,12 +77,12 @@ impl Server {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let logs = collect(child.stderr.take().unwrap());
+        let mut logs = collect(child.stderr.take().unwrap());
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut ready = String::new();
         stdout.read_line(&mut ready).unwrap();
         if ready.is_empty() {
-            panic!("the server ended: {}", logs.join().unwrap());
+            panic!("the server ended: {}", logs.whole());
         }
         let ready = ready.trim_end().to_owned();
         let (_, rest) = ready.split_once("listening on 127.0.0.1:").expect("a port");
@@ -90,7 +91,7 @@ impl Server {
             child,
             ready,
             port,
-            logs: Some(logs),
+            logs,
             _stdout: stdout,
         }
     }
@@ -115,7 +116,12 @@ impl Server {
 
     /// Returns what an ended server has logged.
     pub(crate) fn logs(&mut self) -> String {
-        self.logs.take().unwrap().join().unwrap()
+        self.logs.whole()
+    }
+
+    /// Tells whether the server has logged a text by now.
+    pub(crate) fn has_logged(&self, text: &str) -> bool {
+        self.logs.text.lock().unwrap().contains(text)
     }
 }
 
@@ -182,6 +188,19 @@ impl Client {
         self.read()
     }
 
+    /// Sends requests without waiting in between; returns the replies to them, and drops the events.
+    pub(crate) fn ask_all(&mut self, requests: Vec<Value>) -> Vec<Value> {
+        let first = self.next_id;
+        for mut request in requests {
+            request["id"] = json!(self.next_id);
+            self.next_id += 1;
+            self.send(&request);
+        }
+        let ids = first..self.next_id;
+        ids.map(|id| self.until(|frame| frame["id"] == id))
+            .collect()
+    }
+
     /// Makes an account and logs in; returns the user's number.
     pub(crate) fn register_and_login(&mut self, name: &str) -> u64 {
         let register = json!({"op": "register", "name": name, "password": PASSWORD});
@@ -195,13 +214,15 @@ impl Client {
     }
 
     /// Reads frames until one is as wanted.
-    pub(crate) fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let frame = self.read().expect("the server has more to say");
+    pub(crate) fn until(&mut self, mut wanted: impl FnMut(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        while let Some(frame) = self.read() {
             if wanted(&frame) {
                 return frame;
             }
+            last = frame;
         }
+        panic!("the server says nothing more after {last}")
     }
 
     /// Reads a frame; `None` at the end of the connection.
@@ -226,13 +247,37 @@ pub(crate) fn poll<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Reads a pipe to its end on a thread, so that it never fills up.
-fn collect(mut pipe: impl std::io::Read + Send + 'static) -> JoinHandle<String> {
-    thread::spawn(move || {
-        let mut text = String::new();
-        pipe.read_to_string(&mut text).unwrap();
-        text
-    })
+/// A pipe that a thread reads to its end, so that it never fills up.
+struct Pipe {
+    text: Arc<Mutex<String>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pipe {
+    /// Waits for the end; returns the text.
+    fn whole(&mut self) -> String {
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+        self.text.lock().unwrap().clone()
+    }
+}
+
+fn collect(pipe: impl std::io::Read + Send + 'static) -> Pipe {
+    let text = Arc::new(Mutex::new(String::new()));
+    let shared = Arc::clone(&text);
+    let thread = thread::spawn(move || {
+        let mut pipe = BufReader::new(pipe);
+        let mut line = String::new();
+        while pipe.read_line(&mut line).unwrap() > 0 {
+            shared.lock().unwrap().push_str(&line);
+            line.clear();
+        }
+    });
+    Pipe {
+        text,
+        thread: Some(thread),
+    }
 }
 
 fn wait(child: &mut Child) -> Option<i32> {
