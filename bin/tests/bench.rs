@@ -181,6 +181,17 @@ fn a_server_without_faults_is_not_blamed() {
 }
 
 #[test]
+fn what_is_refused_for_a_while_is_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = Fake::start(Fault::Delay);
+    let arguments = ["pairs", "--pairs", "2", "--window", "3"];
+    let (code, result, text) = bench(folder.path(), fake.port, &arguments);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(number(&result, "refusals"), 2, "{text}");
+    adds_up(&result, 1);
+}
+
+#[test]
 fn what_comes_twice_makes_the_result_void() {
     says(&void(Fault::Double, "2"), "twice or out of order");
 }
@@ -204,7 +215,7 @@ fn what_was_changed_makes_the_result_void() {
 
 #[test]
 fn what_is_refused_makes_the_result_void() {
-    says(&void(Fault::Refuse, "2"), "was refused: busy");
+    says(&void(Fault::Refuse, "2"), "was refused: muted");
 }
 
 #[test]

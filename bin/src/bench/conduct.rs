@@ -206,6 +206,7 @@ fn add_up(work: Work, raw: bool, outcomes: Vec<Outcome>) -> (Outcome, Latency, L
         sum.deliveries += outcome.deliveries;
         sum.measured += outcome.measured;
         sum.resumes += outcome.resumes;
+        sum.refusals += outcome.refusals;
         sum.faults.merge(outcome.faults);
         latency.merge(&outcome.latency);
         lateness.merge(&outcome.lateness);

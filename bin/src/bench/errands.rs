@@ -10,7 +10,7 @@ use parlor_core::name::Name;
 use parlor_core::protocol::client::{RawReply, encode_request};
 use parlor_core::protocol::reply::JoinState;
 use parlor_core::protocol::request::{GroupSelfAction, Start, UserRef};
-use parlor_core::protocol::{ErrorCode, Reply, Request};
+use parlor_core::protocol::{ErrorCode, Reply, Request, RequestError};
 use parlor_core::secret::Secret;
 
 use super::hub::{Hub, Player};
@@ -228,32 +228,29 @@ impl<'a> Errands<'a> {
     }
 
     /// Takes a refusal: some pass.
-    fn refused(
-        &mut self,
-        user: usize,
-        code: ErrorCode,
-        retry_ms: Option<u64>,
-        message: &str,
-    ) -> Result<(), String> {
+    fn refused(&mut self, user: usize, error: &RequestError) -> Result<(), String> {
         let Some(list) = self.lists.get_mut(user) else {
             return Ok(());
         };
         let op = list.requests.front().map_or("", Request::op);
-        let passes = matches!(
-            code,
-            ErrorCode::Busy | ErrorCode::Unavailable | ErrorCode::RateLimited
-        );
         list.attempts += 1;
-        if !passes || list.attempts > ATTEMPTS {
-            return Err(format!(
-                "the server refuses `{op}`: {}: {message}",
-                code.as_str()
-            ));
-        }
-        let at = now() + retry_ms.unwrap_or(RETRY_MS) * 1000;
+        let Some(at) = retry_at(error).filter(|_| list.attempts <= ATTEMPTS) else {
+            let (code, message) = (error.code.as_str(), &error.message);
+            return Err(format!("the server refuses `{op}`: {code}: {message}"));
+        };
         self.again.push((at, user));
         Ok(())
     }
+}
+
+/// Returns when to repeat what was refused, in microseconds of [`now`]; `None` where that does not
+/// help.
+pub(super) fn retry_at(error: &RequestError) -> Option<u64> {
+    let passes = matches!(
+        error.code,
+        ErrorCode::Busy | ErrorCode::Unavailable | ErrorCode::RateLimited
+    );
+    passes.then(|| now() + error.retry_ms.unwrap_or(RETRY_MS) * 1000)
 }
 
 impl Player for Errands<'_> {
@@ -267,9 +264,7 @@ impl Player for Errands<'_> {
     fn line(&mut self, hub: &mut Hub, user: usize, line: &[u8], _at: u64) {
         let taken = match scan(line) {
             Line::Done { id: 1, reply } => self.take(hub, user, &reply),
-            Line::Refused { error, .. } => {
-                self.refused(user, error.code, error.retry_ms, &error.message)
-            }
+            Line::Refused { error, .. } => self.refused(user, &error),
             Line::Entry { seq } | Line::Text { seq, .. } => {
                 let mut faults = Faults::default();
                 if let Some(person) = self.people.get_mut(user) {

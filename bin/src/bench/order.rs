@@ -192,6 +192,8 @@ pub(super) struct Outcome {
     pub(super) measured: u64,
     /// Sessions that went on between begin and end.
     pub(super) resumes: u64,
+    /// Requests that were refused for a while, and repeated.
+    pub(super) refusals: u64,
     /// How long it took until a message, or a client, arrived.
     pub(super) latency: Recorded,
     /// How late messages were sent that were due at a certain time.

@@ -1,6 +1,10 @@
 //! Pairs of users, one of which sends to the other.
 
-use super::errands::Person;
+use std::collections::VecDeque;
+
+use parlor_core::protocol::RequestError;
+
+use super::errands::{Person, retry_at};
 use super::hub::{Hub, Player};
 use super::ledger::Sequence;
 use super::message::{Mark, now, read_text, write_number, write_text};
@@ -26,6 +30,8 @@ pub(super) struct Pairs<'a> {
     most: u64,
     lanes: Vec<Lane>,
     sending: bool,
+    /// When to send what once more: the moment, the pair and the message's number.
+    again: Vec<(u64, usize, u64)>,
     /// When an open loop began.
     began: u64,
     /// How many messages an open loop has sent.
@@ -38,11 +44,32 @@ struct Lane {
     /// What stands in each of its requests between the number and the key's last digits.
     request: Vec<u8>,
     sent: u64,
-    acknowledged: Sequence,
+    acknowledged: u64,
+    /// The requests that are not answered, by the numbers of their messages, in order.
+    asked: VecDeque<u64>,
+    /// The messages behind those that have come everywhere.
+    flights: VecDeque<Flight>,
+    /// How many those are.
+    complete: u64,
+    /// Whether any was refused: then later ones may stand before it in the log.
+    refused: bool,
     /// The log as the sender is told it, and as the receiver is.
     echoed: Sequence,
     received: Sequence,
 }
+
+/// A message on its way.
+#[derive(Clone, Copy, Debug)]
+struct Flight {
+    due: u64,
+    /// The number of its entry, once someone has told it.
+    seq: Option<u64>,
+    /// Who has told it: the reply, the sender's event, the receiver's.
+    told: u8,
+}
+
+/// How many tell a message's entry.
+const TELLERS: u8 = 3;
 
 impl<'a> Pairs<'a> {
     /// Makes the pairs of these users; each sends `most` messages at most.
@@ -56,7 +83,11 @@ impl<'a> Pairs<'a> {
             Lane {
                 request: head.into_bytes(),
                 sent: 0,
-                acknowledged: Sequence::default(),
+                acknowledged: 0,
+                asked: VecDeque::new(),
+                flights: VecDeque::new(),
+                complete: 0,
+                refused: false,
                 echoed: Sequence::default(),
                 received: Sequence::default(),
             }
@@ -67,6 +98,7 @@ impl<'a> Pairs<'a> {
             most: most.unwrap_or(u64::MAX),
             lanes: people.chunks(2).map(lane).collect(),
             sending: false,
+            again: Vec::new(),
             began: 0,
             paced: 0,
             tally: Tally::new(),
@@ -81,15 +113,31 @@ impl<'a> Pairs<'a> {
 
     /// Sends the next message of a pair.
     fn send(&mut self, hub: &mut Hub, pair: usize, due: u64) {
-        let lane_number = self.order.index(pair * 2) / 2;
-        let (Some(lane), Some(out)) = (self.lanes.get_mut(pair), hub.out(pair * 2)) else {
+        let Some(lane) = self.lanes.get_mut(pair) else {
             return;
         };
         lane.sent += 1;
         self.tally.sent += 1;
+        let number = lane.sent;
+        if !self.order.raw {
+            lane.flights.push_back(Flight {
+                due,
+                seq: None,
+                told: 0,
+            });
+        }
+        self.write(hub, pair, number, due);
+    }
+
+    /// Writes a message of a pair.
+    fn write(&mut self, hub: &mut Hub, pair: usize, number: u64, due: u64) {
+        let lane_number = self.order.index(pair * 2) / 2;
+        let (Some(lane), Some(out)) = (self.lanes.get_mut(pair), hub.out(pair * 2)) else {
+            return;
+        };
         let mark = Mark {
             lane: lane_number,
-            number: lane.sent,
+            number,
             due,
         };
         let Order { run, size, raw, .. } = self.order;
@@ -98,13 +146,31 @@ impl<'a> Pairs<'a> {
             out.push(b'\n');
             return;
         }
+        lane.asked.push_back(number);
         out.extend_from_slice(b"{\"id\":");
-        write_number(lane.sent, out);
+        write_number(number, out);
         out.extend_from_slice(&lane.request);
-        write_number(lane.sent, out);
+        write_number(number, out);
         out.extend_from_slice(b"\",\"text\":\"");
         write_text(run, mark, *size, out);
         out.extend_from_slice(b"\"}\n");
+    }
+
+    /// Sends once more what was refused for a while.
+    fn repeat(&mut self, hub: &mut Hub) {
+        if self.again.is_empty() {
+            return;
+        }
+        let now = now();
+        let (due, later) = self.again.iter().partition(|(at, ..)| *at <= now);
+        self.again = later;
+        let due: Vec<(u64, usize, u64)> = due;
+        for (_, pair, number) in due {
+            let flight = self.lanes.get_mut(pair).and_then(|it| it.flight(number));
+            if let Some(Flight { due, .. }) = flight.copied() {
+                self.write(hub, pair, number, due);
+            }
+        }
     }
 
     /// Sends what a pair may have under way.
@@ -125,7 +191,7 @@ impl<'a> Pairs<'a> {
     fn arrived(&self, lane: &Lane) -> u64 {
         match self.order.raw {
             true => lane.received.last(),
-            false => lane.received.last().min(lane.acknowledged.last()),
+            false => lane.received.last().min(lane.acknowledged),
         }
     }
 
@@ -140,26 +206,92 @@ impl<'a> Pairs<'a> {
         let (Some(lane), faults) = (self.lanes.get_mut(pair), &mut self.tally.faults) else {
             return;
         };
+        let (log, whose) = match user.is_multiple_of(2) {
+            true => (&mut lane.echoed, "sender"),
+            false => (&mut lane.received, "receiver"),
+        };
+        if !log.take(seq, faults, || format!("{whose} {number}")) {
+            return;
+        }
         let mark = read_text(&self.order.run, text);
-        let Some(mark) = mark.filter(|it| it.lane == number / 2 && it.number == seq) else {
+        let mark = mark.filter(|mark| {
+            let in_order = lane.refused || mark.number == seq;
+            let raw = self.order.raw;
+            in_order
+                && mark.lane == number / 2
+                && (raw || lane.told(mark.number, seq, Some(mark.due)))
+        });
+        let Some(mark) = mark else {
             return faults.add(|| {
                 let text = String::from_utf8_lossy(text).into_owned();
                 format!("user {number} got as entry {seq} what was not sent as such: {text:?}")
             });
         };
-        if user.is_multiple_of(2) {
-            lane.echoed.take(seq, faults, || format!("sender {number}"));
-        } else if lane
-            .received
-            .take(seq, faults, || format!("receiver {number}"))
-        {
+        if !user.is_multiple_of(2) {
             self.tally.arrived(mark.due, at);
         }
+    }
+
+    /// Takes the reply to a message.
+    fn acknowledge(&mut self, pair: usize, id: u64, seq: u64) {
+        let number = self.order.index(pair * 2);
+        let (Some(lane), faults) = (self.lanes.get_mut(pair), &mut self.tally.faults) else {
+            return;
+        };
+        let asked = lane.asked.pop_front();
+        if asked != Some(id) || !(lane.refused || id == seq) || !lane.told(id, seq, None) {
+            return faults.add(|| {
+                format!("sender {number}: message {id} became entry {seq}, when {asked:?} was next")
+            });
+        }
+        lane.acknowledged += 1;
+        self.tally.acknowledged += 1;
+    }
+
+    /// Takes a refusal: some pass.
+    fn refused(&mut self, pair: usize, id: Option<u64>, error: &RequestError) {
+        let number = self.order.index(pair * 2);
+        let (Some(lane), tally) = (self.lanes.get_mut(pair), &mut self.tally) else {
+            return;
+        };
+        let asked = lane.asked.pop_front();
+        if let (Some(asked), Some(at)) = (asked.filter(|it| id == Some(*it)), retry_at(error)) {
+            lane.refused = true;
+            tally.refusals += 1;
+            return self.again.push((at, pair, asked));
+        }
+        tally.faults.add(|| {
+            let code = error.code.as_str();
+            format!("sender {number} was refused: {code}: {}", error.message)
+        });
     }
 
     fn raw(&mut self, user: usize, line: &[u8], at: u64) {
         let seq = read_text(&self.order.run, line).map_or(0, |mark| mark.number);
         self.take(user, seq, line, at);
+    }
+}
+
+impl Lane {
+    /// Returns a message that is on its way.
+    fn flight(&mut self, number: u64) -> Option<&mut Flight> {
+        let place = number.checked_sub(self.complete + 1)?;
+        self.flights.get_mut(usize::try_from(place).ok()?)
+    }
+
+    /// Notes what someone tells of a message's entry; whether it fits what was sent, and what others
+    /// have told.
+    fn told(&mut self, number: u64, seq: u64, due: Option<u64>) -> bool {
+        let Some(flight) = self.flight(number) else {
+            return false;
+        };
+        let fits = *flight.seq.get_or_insert(seq) == seq && due.is_none_or(|due| due == flight.due);
+        flight.told += 1;
+        while self.flights.front().is_some_and(|it| it.told == TELLERS) {
+            self.flights.pop_front();
+            self.complete += 1;
+        }
+        fits
     }
 }
 
@@ -173,23 +305,8 @@ impl Player for Pairs<'_> {
         let number = self.order.index(user);
         match scan(line) {
             Line::Text { seq, text, .. } => self.take(user, seq, &text, at),
-            Line::Sent { id, seq } => {
-                let Some(lane) = self.lanes.get_mut(pair) else {
-                    return;
-                };
-                let faults = &mut self.tally.faults;
-                if id != seq {
-                    faults.add(|| format!("sender {number}: message {id} became entry {seq}"));
-                }
-                let whose = || format!("replies to sender {number}");
-                if lane.acknowledged.take(id, faults, whose) {
-                    self.tally.acknowledged += 1;
-                }
-            }
-            Line::Refused { error, .. } => self.tally.faults.add(|| {
-                let code = error.code.as_str();
-                format!("sender {number} was refused: {code}: {}", error.message)
-            }),
+            Line::Sent { id, seq } => self.acknowledge(pair, id, seq),
+            Line::Refused { id, error } => self.refused(pair, id, &error),
             Line::Notice { code } => {
                 let what = || format!("the server closes user {number}'s connection: {code}");
                 self.tally.faults.add(what);
@@ -219,6 +336,7 @@ impl Play for Pairs<'_> {
     }
 
     fn step(&mut self, hub: &mut Hub) {
+        self.repeat(hub);
         let (Pace::Rate(rate), true) = (self.pace, self.sending && !self.lanes.is_empty()) else {
             return;
         };
@@ -242,7 +360,7 @@ impl Play for Pairs<'_> {
     }
 
     fn is_stopped(&self) -> bool {
-        let answered = |lane: &Lane| lane.acknowledged.last() == lane.sent;
+        let answered = |lane: &Lane| lane.acknowledged == lane.sent;
         self.order.raw || self.lanes.iter().all(answered)
     }
 
@@ -257,7 +375,7 @@ impl Play for Pairs<'_> {
             }
             let sender = self.order.index(pair * 2);
             self.tally.faults.add(|| {
-                let (acknowledged, echoed) = (lane.acknowledged.last(), lane.echoed.last());
+                let (acknowledged, echoed) = (lane.acknowledged, lane.echoed.last());
                 let (sent, received) = (lane.sent, lane.received.last());
                 format!(
                     "sender {sender} sent {sent}, of which {acknowledged} were acknowledged, \

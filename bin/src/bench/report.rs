@@ -35,6 +35,8 @@ pub(super) struct Report {
     pub(super) resumes: u64,
     pub(super) resumes_per_second: f64,
     pub(super) resumes_per_server_cpu_second: Option<f64>,
+    /// Requests that were refused for a while, and repeated, warm-up included.
+    pub(super) refusals: u64,
     /// From when a message was due, or a client left, until it was there.
     pub(super) latency_us: Option<Summary>,
     /// From when a message was due until it was written.
@@ -83,6 +85,7 @@ impl Report {
             resumes: sum.resumes,
             resumes_per_second: float(sum.resumes) / seconds,
             resumes_per_server_cpu_second: per_cpu(sum.resumes),
+            refusals: sum.refusals,
             latency_us: None,
             lateness_us: None,
             rss_per_connection: grown.map(|bytes| bytes / f64::from(work.users())),
@@ -140,6 +143,9 @@ impl Report {
         }
         if self.resumes > 0 {
             rows.push(("resumes", rate(self.resumes, self.resumes_per_second)));
+        }
+        if self.refusals > 0 {
+            rows.push(("refused for a while", thousands(self.refusals)));
         }
         let times = |times: Summary| {
             let [p50, p99, p999, max] = [times.p50, times.p99, times.p999, times.max].map(ms);

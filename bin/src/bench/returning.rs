@@ -5,10 +5,10 @@ use std::collections::VecDeque;
 use parlor_core::id::{ConversationRef, RequestId, Seq, UserId};
 use parlor_core::protocol::client::encode_request;
 use parlor_core::protocol::request::Start;
-use parlor_core::protocol::{ErrorCode, Request};
+use parlor_core::protocol::{Request, RequestError};
 use parlor_core::secret::Secret;
 
-use super::errands::Person;
+use super::errands::{Person, retry_at};
 use super::hub::{Hub, Player};
 use super::ledger::Sequence;
 use super::message::{now, read_text};
@@ -19,9 +19,6 @@ use super::scan::{Line, scan};
 /// How many connect at one time: fewer than a server's backlog holds, or the kernel lets some wait
 /// for a second. Those that are connected and not yet back are not among them.
 const CONNECTING: usize = 256;
-
-/// How long to wait before asking again where the server does not say, in milliseconds.
-const RETRY_MS: u64 = 500;
 
 /// Who comes back, and how often.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,19 +186,15 @@ impl<'a> Returning<'a> {
     }
 
     /// Takes a refusal: some pass.
-    fn refused(&mut self, user: usize, code: ErrorCode, retry_ms: Option<u64>, message: &str) {
-        let passes = matches!(
-            code,
-            ErrorCode::Busy | ErrorCode::Unavailable | ErrorCode::RateLimited
-        );
-        if passes {
-            let at = now() + retry_ms.unwrap_or(RETRY_MS) * 1000;
+    fn refused(&mut self, user: usize, error: &RequestError) {
+        if let Some(at) = retry_at(error) {
+            self.tally.refusals += 1;
             return self.again.push((at, user));
         }
         let number = self.order.index(user);
-        self.tally
-            .faults
-            .add(|| format!("user {number} was refused: {}: {message}", code.as_str()));
+        let (code, message) = (error.code.as_str(), &error.message);
+        let what = || format!("user {number} was refused: {code}: {message}");
+        self.tally.faults.add(what);
     }
 }
 
@@ -225,9 +218,7 @@ impl Player for Returning<'_> {
                     self.arrive(hub, user, at);
                 }
             }
-            Line::Refused { error, .. } => {
-                self.refused(user, error.code, error.retry_ms, &error.message);
-            }
+            Line::Refused { error, .. } => self.refused(user, &error),
             Line::Notice { code } => {
                 let what = || format!("the server closes user {number}'s connection: {code}");
                 self.tally.faults.add(what);

@@ -35,8 +35,11 @@ const SHORTEST_NAP: Duration = Duration::from_micros(200);
 /// The longest nap of an open loop.
 const LONGEST_NAP: Duration = Duration::from_millis(20);
 
-/// How many messages of a pair are under way while its past is made.
-const PAST_WINDOW: u64 = 32;
+/// How many messages are under way while the past is made: fewer than any server takes.
+const PAST_WINDOW: u64 = 4096;
+
+/// How many of them one pair's may be.
+const PAST_WINDOW_OF_ONE: u64 = 32;
 
 /// Why a worker cannot go on.
 #[derive(Debug, Error)]
@@ -189,12 +192,14 @@ impl<'a> Worker<'a> {
     fn make_past(&self, hub: &mut Hub, people: &[Person], messages: u32) -> Result<(), Failure> {
         let messages = u64::from(messages);
         let all = messages * u64::try_from(people.len() / 2).unwrap_or(0);
-        let pace = Pace::Window(PAST_WINDOW);
+        let lanes = u64::try_from(people.len() / 2).unwrap_or(u64::MAX);
+        let pace = Pace::Window((PAST_WINDOW / lanes.max(1)).clamp(1, PAST_WINDOW_OF_ONE));
         let mut pairs = Pairs::new(self.order, people, pace, Some(messages));
         let mut news = Instant::now();
         let (mut before, mut since) = (0, Instant::now());
         pairs.go(hub);
         while !pairs.is_complete() {
+            pairs.step(hub);
             hub.turn(&mut pairs, ROUND)?;
             self.command()?;
             let tally = pairs.tally();

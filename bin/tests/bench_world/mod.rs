@@ -1,6 +1,6 @@
 //! A server that speaks just enough of the protocol for pairs, and goes wrong once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
@@ -23,8 +23,10 @@ pub(crate) enum Fault {
     Swap,
     /// The receiver gets another text.
     Change,
-    /// The sender is told to repeat it.
+    /// The sender is told that it must not.
     Refuse,
+    /// The sender is told, once, to repeat it.
+    Delay,
     /// The receiver's connection ends.
     Close,
 }
@@ -47,6 +49,8 @@ struct State {
     /// The last entry of each conversation, by its lower user.
     last: HashMap<u64, u64>,
     held: HashMap<u64, Value>,
+    /// Who was told to repeat a message.
+    delayed: HashSet<u64>,
 }
 
 impl Fake {
@@ -112,8 +116,14 @@ impl World {
         let other = request["to"]["user"].as_u64().unwrap();
         let last = state.last.entry(me.min(other)).or_default();
         let is_wrong = *last + 1 == WRONG;
-        if is_wrong && self.fault == Fault::Refuse {
-            let error = json!({"code": "busy", "message": "later", "retry_ms": 1});
+        let error = match self.fault {
+            Fault::Refuse if is_wrong => json!({"code": "muted", "message": "never"}),
+            Fault::Delay if is_wrong && state.delayed.insert(me) => {
+                json!({"code": "busy", "message": "later", "retry_ms": 1})
+            }
+            _ => Value::Null,
+        };
+        if !error.is_null() {
             let reply = json!({"id": request["id"], "error": error});
             return write(&state.connections[&me], &reply);
         }
