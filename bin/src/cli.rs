@@ -125,6 +125,11 @@ pub(crate) struct ServeArguments {
     )]
     pub(crate) proxy_from: Vec<String>,
 
+    /// Where operators look at the node over HTTP, such as 127.0.0.1:6001: /, /healthz, /readyz and
+    /// /metrics. [default: none]
+    #[arg(long, value_name = "ADDR", env = "PARLOR_ADMIN")]
+    pub(crate) admin: Option<String>,
+
     /// What to log, on stderr: off, error, warn, info, debug or trace; or a list with the names of
     /// parts, such as info,sqlx=debug. [default: info]
     #[arg(long, value_name = "LEVEL", env = "PARLOR_LOG")]

@@ -36,6 +36,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Option<Tls>,
     /// How long a handshake of TLS may take.
     pub(crate) handshake: Duration,
+    /// Where operators look at the node, `host:port`; `None` for nowhere.
+    pub(crate) admin: Option<String>,
     /// Which connections come from proxies.
     pub(crate) proxies: ProxyOptions,
     /// The URL of the store.
@@ -163,6 +165,7 @@ pub(crate) fn load(arguments: &ServeArguments) -> Result<Settings, ConfigError> 
     }
     settings.log_format = arguments.log_format.unwrap_or(settings.log_format);
     settings.relay = from_outside(&arguments.relay).or(settings.relay);
+    settings.admin = from_outside(&arguments.admin).or(settings.admin);
     settings.secret = secret.map(Secret::new).or(settings.secret);
     settings.check()?;
     Ok(settings)
@@ -172,6 +175,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             listen: Some("127.0.0.1:6000".to_owned()),
+            admin: None,
             tls: None,
             handshake: Duration::from_secs(10),
             proxies: ProxyOptions::default(),
@@ -329,6 +333,7 @@ mod tests {
         secret = "0123456789abcdef0123456789abcdef"
         proxy_from = ["10.1.2.3/8", "::1"]
         relay = "rediss://u:p@host"
+        admin = "127.0.0.1:6001"
         relay_ca = "/tmp/ca.pem"
         log = "debug"
         log_format = "json"
@@ -370,6 +375,7 @@ mod tests {
             r#"store = "sqlite:/tmp/x.db""#,
             "migrate = false",
             r#"relay = "rediss://u:***@host""#,
+            r#"admin = "127.0.0.1:6001""#,
             r#"relay_ca = "/tmp/ca.pem""#,
             "# secret: set",
             r#"proxy_from = ["10.0.0.0/8", "::1/128"]"#,

@@ -28,4 +28,6 @@
 
 pub mod node;
 
-pub use node::{AskError, Builder, Ended, LocalConnection, Node, NodeError, Received, Sink};
+pub use node::{
+    AskError, Builder, Ended, LocalConnection, Node, NodeError, Received, Sink, Snapshot,
+};

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+mod admin;
 mod bench;
 mod chat;
 mod cli;
@@ -10,6 +11,7 @@ mod config;
 mod dev_cert;
 mod logging;
 mod migrate;
+mod proc;
 mod relay;
 mod serve;
 mod tls;

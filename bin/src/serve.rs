@@ -26,7 +26,7 @@ use crate::cli::ServeArguments;
 use crate::config::{self, ConfigError, Settings};
 use crate::logging::{self, BadLevel};
 use crate::relay::{self, RelayFailure};
-use crate::{fail, print, tls};
+use crate::{admin, fail, print, tls};
 
 /// How long a drain may take, whatever hangs: shorter than the half minute that is promised.
 pub(crate) const DRAIN: Duration = Duration::from_secs(28);
@@ -129,6 +129,17 @@ struct Running {
     relay: Option<RedisRelay>,
 }
 
+impl Running {
+    /// Returns what operators may look at.
+    fn sources(&self) -> admin::Sources {
+        admin::Sources {
+            node: self.node.clone(),
+            store: self.store.clone(),
+            relay: self.relay.clone(),
+        }
+    }
+}
+
 /// Starts the node and says so on stdout.
 async fn start(settings: &Settings) -> Result<Running, Failure> {
     // Before the store: a server that runs already keeps its database to itself.
@@ -146,6 +157,17 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
         builder = builder.transport(listener);
     }
     let listening = listening.join(", ");
+    let admin = match &settings.admin {
+        Some(address) => {
+            let listening = admin::listen(address).await;
+            Some(listening.map_err(|error| Failure::Listen {
+                address: address.clone(),
+                error,
+                flag: "--admin",
+            })?)
+        }
+        None => None,
+    };
     let sink = builder.sink();
     let answers = sink.clone();
     let answers = Arc::new(move |stored| answers.stored(stored));
@@ -159,8 +181,16 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
     };
     let config = settings.engine(secret, getrandom::u64().map_err(Failure::Random)?);
     let node = builder.start(config, store.clone());
+    let running = Running { node, store, relay };
+    let watched = match admin {
+        Some((listener, address)) => {
+            task::spawn(admin::serve(listener, running.sources()));
+            format!(", watched at http://{address}")
+        }
+        None => String::new(),
+    };
     let ready = format!(
-        "parlor is ready: listening {listening}, storing in {}\n",
+        "parlor is ready: listening {listening}, storing in {}{watched}\n",
         settings.store_without_password()
     );
     // Nobody has to watch: a server whose stdout is closed serves all the same.
@@ -170,7 +200,7 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
         store = settings.store_without_password(),
         "ready"
     );
-    Ok(Running { node, store, relay })
+    Ok(running)
 }
 
 async fn listen(

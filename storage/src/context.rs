@@ -9,6 +9,7 @@ use async_std::task::sleep;
 use sea_orm::{DatabaseConnection, DbErr};
 use tracing::warn;
 
+use crate::counters::Counters;
 use crate::dialect::Dialect;
 use crate::failure::Failure;
 use crate::options::{Options, Sink};
@@ -24,6 +25,7 @@ pub(crate) struct Context {
     pub(crate) doubt: Arc<Doubt>,
     pub(crate) options: Options,
     pub(crate) sink: Sink,
+    pub(crate) counters: Counters,
 }
 
 /// How often work that others were let past is tried.

@@ -19,6 +19,7 @@
 mod cluster;
 mod context;
 mod convert;
+mod counters;
 mod dialect;
 mod entity;
 mod error;
@@ -42,6 +43,7 @@ mod write;
 mod writer;
 
 pub use cluster::Cluster;
+pub use counters::Status;
 pub use error::OpenError;
 pub use open::migrate;
 pub use options::{Options, PasswordOptions, Sink};

@@ -57,9 +57,14 @@ impl Gate {
         self.closed.store(true, Ordering::Release);
     }
 
+    /// Returns how many requests that were let in have not been answered.
+    pub(crate) fn len(&self) -> usize {
+        self.requests.load(Ordering::Acquire)
+    }
+
     /// Tells whether every request that was let in has been answered.
     pub(crate) fn is_empty(&self) -> bool {
-        self.requests.load(Ordering::Acquire) == 0
+        self.len() == 0
     }
 }
 

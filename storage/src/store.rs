@@ -17,6 +17,7 @@ use tracing::warn;
 
 use crate::cluster::{self, Cluster};
 use crate::context::{Context, Doubt};
+use crate::counters::{Counters, Status};
 use crate::error::OpenError;
 use crate::grouped::{self, Grouped, GroupedJob};
 use crate::open;
@@ -38,7 +39,7 @@ const CLOSING: Duration = Duration::from_millis(5);
 /// - [`submit`](Store::submit) takes requests; the sink gets the answers. [`execute`](Self::execute)
 ///   waits for one answer.
 /// - [`secret`](Self::secret), [`cluster`](Self::cluster) and [`claim`](Self::claim) are about the
-///   cluster that the database belongs to.
+///   cluster that the database belongs to. [`status`](Self::status) is for operators.
 /// - [`close`](Self::close) completes what is under way.
 ///
 /// Cloning shares the store.
@@ -98,6 +99,7 @@ impl SqlStore {
             doubt,
             options,
             sink,
+            counters: Counters::default(),
         });
         Ok(Self::start(context, &hasher))
     }
@@ -186,6 +188,22 @@ impl SqlStore {
     /// Where the database fails.
     pub async fn claim(&self, check: &str) -> Result<bool, StoreError> {
         Ok(cluster::claim(&self.shared.context, check).await?)
+    }
+
+    /// Says what the store has done and what is under way.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let Gates {
+            writes,
+            reads,
+            passwords,
+        } = &self.shared.gates;
+        Status {
+            writing: writes.len(),
+            reading: reads.len(),
+            hashing: passwords.len(),
+            ..self.shared.context.counters.read()
+        }
     }
 
     /// Takes no more requests (they are answered `Unavailable`), completes those under way, and

@@ -130,9 +130,11 @@ impl Writer {
             match self.transaction(&commands).await {
                 Ok(results) => {
                     tries = 1;
+                    self.context.counters.committed(jobs.len());
                     self.complete(jobs, results).await;
                 }
                 Err(Failure::Passing) if tries < TRIES => {
+                    self.context.counters.repeated();
                     pause(tries).await;
                     tries += 1;
                     batches.push_front((jobs, again));
@@ -147,6 +149,7 @@ impl Writer {
                     if failure == Failure::Rejected {
                         error!("the database refuses a change for good");
                     }
+                    self.context.counters.failed(jobs.len());
                     let results = jobs
                         .iter()
                         .map(|_| Err(StoreError::from(failure).into()))

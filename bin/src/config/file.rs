@@ -28,6 +28,7 @@ pub(super) struct File {
     store: Option<String>,
     migrate: Option<bool>,
     relay: Option<String>,
+    admin: Option<String>,
     relay_ca: Option<PathBuf>,
     secret: Option<String>,
     log: Option<String>,
@@ -101,6 +102,7 @@ impl File {
         set(&mut settings.log, self.log);
         set(&mut settings.log_format, self.log_format);
         settings.relay = self.relay.or(settings.relay.take());
+        settings.admin = self.admin.or(settings.admin.take());
         settings.relay_ca = self.relay_ca.or(settings.relay_ca.take());
         settings.secret = self.secret.map(Secret::new).or(settings.secret.take());
         set(

@@ -29,6 +29,10 @@ impl fmt::Display for Settings {
         writeln!(out, "proxy_from = [{}]", networks.join(", "))?;
         writeln!(out, "store = {}", quoted(&self.store_without_password()))?;
         writeln!(out, "migrate = {}", self.migrate)?;
+        match &self.admin {
+            Some(admin) => writeln!(out, "admin = {}", quoted(admin))?,
+            None => writeln!(out, "# admin: none, nobody looks")?,
+        }
         match &self.relay {
             Some(relay) => writeln!(out, "relay = {}", quoted(&without_password(relay)))?,
             None => writeln!(out, "# relay: none, this node is alone")?,

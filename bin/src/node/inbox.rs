@@ -12,8 +12,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_channel::{Receiver, Sender};
+use futures::channel::oneshot;
 use futures::lock::Mutex;
-use parlor_core::engine::Input;
+use parlor_core::engine::{Counts, Input, Repairs, Tally};
 use parlor_core::id::{ConnectionId, RequestId, StoreToken, SubscriptionToken, UserId};
 use parlor_core::protocol::{Request, RequestError};
 use parlor_core::relay::RelayMessage;
@@ -45,8 +46,25 @@ pub(crate) enum Mail {
     Stored(Vec<(StoreToken, StoreResult)>),
     /// Anything that the engine takes as it is.
     Input(Input),
+    /// Someone wants to know how the engine is.
+    Inspect(oneshot::Sender<Snapshot>),
     /// The node is to end at once.
     Stop,
+}
+
+/// How a node's engine was at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// What it holds.
+    pub counts: Counts,
+    /// What it has done.
+    pub tally: Tally,
+    /// What it has repaired.
+    pub repairs: Repairs,
+    /// Whether the relay is there; true without one.
+    pub relay_is_up: bool,
+    /// Whether it drains.
+    pub draining: bool,
 }
 
 /// The node has ended, or is about to.
@@ -174,6 +192,13 @@ impl Sink {
     pub async fn relayed(&self, message: RelayMessage) {
         // The node has ended where this fails: nobody is left to be told.
         let _ended = self.door.input(Input::Relayed { message }).await;
+    }
+
+    /// Asks how the engine is.
+    pub(crate) async fn inspect(&self) -> Result<Snapshot, Ended> {
+        let (asks, told) = oneshot::channel();
+        self.door.answer(Mail::Inspect(asks));
+        told.await.map_err(|_| Ended)
     }
 
     /// Asks the engine to drain.

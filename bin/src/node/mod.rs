@@ -35,7 +35,7 @@ use thiserror::Error;
 use tracing::error;
 
 pub use frames::{Arrival, FrameSink, FrameSource, Frames, Link, Transport};
-pub use inbox::{Ended, Sink};
+pub use inbox::{Ended, Sink, Snapshot};
 pub use local::{AskError, LocalConnection, Received};
 
 use inbox::{Door, Inbox};
@@ -101,6 +101,14 @@ impl Node {
     /// The node has ended.
     pub async fn connect(&self) -> Result<LocalConnection, Ended> {
         LocalConnection::open(self.door.clone()).await
+    }
+
+    /// Asks how the engine is. It answers between two turns of its work.
+    ///
+    /// # Errors
+    /// The node has ended.
+    pub async fn inspect(&self) -> Result<Snapshot, Ended> {
+        self.sink.inspect().await
     }
 
     /// Stops accepting and lets the engine finish: requests under way are answered, clients are

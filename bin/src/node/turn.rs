@@ -18,7 +18,7 @@ use parlor_core::time::Timestamp;
 use tracing::{debug, error};
 
 use super::clock::Clock;
-use super::inbox::{Inbox, Mail};
+use super::inbox::{Inbox, Mail, Snapshot};
 use super::journal;
 use super::mailbox::{Mailbox, Outgoing, Shared};
 
@@ -183,7 +183,21 @@ impl Turns {
                 }
                 self.handle(input, now);
             }
+            Mail::Inspect(told) => {
+                // Who asked may be gone.
+                let _gone = told.send(self.snapshot());
+            }
             Mail::Stop => self.end = Some(End::Stopped),
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            counts: self.engine.counts(),
+            tally: self.engine.tally().clone(),
+            repairs: self.engine.repairs(),
+            relay_is_up: self.engine.relay_is_up(),
+            draining: self.engine.is_draining(),
         }
     }
 

@@ -174,6 +174,7 @@ impl Engine {
 
     /// Tells everyone concerned, here and on other nodes, what was committed.
     pub(super) fn applied(&mut self, applied: &Applied) {
+        self.tally.entries += applied.entries.len() as u64;
         for entry in &applied.entries {
             self.deliver(entry);
             let message = || RelayMessage::Entry(entry.clone());

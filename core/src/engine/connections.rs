@@ -8,6 +8,7 @@ use smallvec::{SmallVec, smallvec};
 use crate::engine::connection::{Connection, Overdue};
 use crate::engine::contract::{Effect, Misuse};
 use crate::engine::guard::Network;
+use crate::engine::pipeline::Answered;
 use crate::engine::requests::rate_limited;
 use crate::engine::timers::Alarm;
 use crate::engine::{Engine, weight};
@@ -68,6 +69,7 @@ impl Engine {
             return Ok(());
         }
         connection.heard_at = now;
+        let op = request.as_ref().ok().map(Request::op);
         let mut request = request;
         if let Err(error) = &request {
             connection.input_ended |= error.code == ErrorCode::FrameTooLarge;
@@ -83,7 +85,7 @@ impl Engine {
                 request = Err(rate_limited(wait));
             }
         }
-        connection.pipeline.push(request_id, request);
+        connection.pipeline.push(request_id, op, request, now);
         self.advance(id);
         Ok(())
     }
@@ -147,10 +149,10 @@ impl Engine {
             if connection.closing {
                 return;
             }
-            if let Some((request_id, result)) = connection.pipeline.pop() {
+            if let Some(answered) = connection.pipeline.pop() {
                 // Who waited for us was not silent.
                 connection.heard_at = self.now;
-                self.reply(id, request_id, result);
+                self.reply(id, answered);
             } else if let Some((serial, request)) = connection.pipeline.start_next() {
                 if let Some(result) = self.start(id, serial, request) {
                     self.answer(id, serial, result);
@@ -293,12 +295,9 @@ impl Engine {
         }
     }
 
-    fn reply(
-        &mut self,
-        connection: ConnectionId,
-        id: Option<RequestId>,
-        result: Result<Reply, RequestError>,
-    ) {
+    fn reply(&mut self, connection: ConnectionId, answered: Answered) {
+        let Answered { id, op, at, result } = answered;
+        self.tally.answered(op, &result, self.now.since(at));
         let weight = weight::of_reply(&result);
         self.charge(connection, weight);
         self.effects.push_back(Effect::Reply {

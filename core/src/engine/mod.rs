@@ -40,6 +40,7 @@ mod session;
 mod sessions;
 mod stopping;
 mod table;
+pub mod tally;
 mod timers;
 mod token;
 mod user;
@@ -51,6 +52,7 @@ use std::collections::{BTreeMap, VecDeque};
 pub use config::{Allowance, Config, LoginGuard, Rate, Rates, Registration};
 pub use contract::{Effect, Input, Misuse};
 pub use repairs::Repairs;
+pub use tally::{Tally, Waits};
 pub use token::Token;
 
 use crate::engine::connection::Connection;
@@ -112,6 +114,7 @@ pub struct Engine {
     timers: Timers,
     stopping: Stopping,
     repairs: Repairs,
+    tally: Tally,
     random: Random,
     /// Tells this engine's messages to other nodes from theirs.
     origin: u64,
@@ -182,6 +185,7 @@ impl Engine {
             timers: Timers::default(),
             stopping: Stopping::default(),
             repairs: Repairs::default(),
+            tally: Tally::default(),
             random,
             origin: 0,
         };
@@ -233,7 +237,9 @@ impl Engine {
 
     /// Takes the next thing to do.
     pub fn poll_effect(&mut self) -> Option<Effect> {
-        self.effects.pop_front()
+        let effect = self.effects.pop_front()?;
+        self.tally.leaves(&effect);
+        Some(effect)
     }
 
     /// Returns when to call [`handle`](Self::handle) with [`Input::Timeout`], if nothing happens
@@ -270,6 +276,24 @@ impl Engine {
     #[must_use]
     pub const fn repairs(&self) -> Repairs {
         self.repairs
+    }
+
+    /// Counts what was done since the engine began.
+    #[must_use]
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
+    }
+
+    /// Tells whether the relay is there, as far as the engine was told.
+    #[must_use]
+    pub const fn relay_is_up(&self) -> bool {
+        !self.refresh.relay_down
+    }
+
+    /// Tells whether the engine drains, or has drained.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.stopping.draining()
     }
 
     /// Asks the store; the completion, which comes with the token returned, will be for `pending`.

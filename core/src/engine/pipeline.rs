@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use crate::id::RequestId;
 use crate::protocol::{Reply, Request, RequestError};
+use crate::time::Timestamp;
 
 /// Requests of one connection, from their arrival to their answer.
 ///
@@ -27,7 +28,20 @@ pub(super) struct Pipeline {
 #[derive(Debug)]
 struct Item {
     id: Option<RequestId>,
+    /// What was asked, where that could be read.
+    op: Option<&'static str>,
+    /// When it came.
+    at: Timestamp,
     step: Step,
+}
+
+/// A request that was answered.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Answered {
+    pub(super) id: Option<RequestId>,
+    pub(super) op: Option<&'static str>,
+    pub(super) at: Timestamp,
+    pub(super) result: Result<Reply, RequestError>,
 }
 
 #[derive(Debug)]
@@ -38,8 +52,14 @@ enum Step {
 }
 
 impl Pipeline {
-    /// Adds a request, or what is wrong with one.
-    pub(super) fn push(&mut self, id: Option<RequestId>, request: Result<Request, RequestError>) {
+    /// Adds a request that came just now, or what is wrong with one.
+    pub(super) fn push(
+        &mut self,
+        id: Option<RequestId>,
+        op: Option<&'static str>,
+        request: Result<Request, RequestError>,
+        at: Timestamp,
+    ) {
         let step = match request {
             Ok(request) => {
                 self.bytes = self.bytes.saturating_add(size(&request));
@@ -47,7 +67,7 @@ impl Pipeline {
             }
             Err(error) => Step::Answered(Err(error)),
         };
-        self.items.push_back(Item { id, step });
+        self.items.push_back(Item { id, op, at, step });
     }
 
     /// Takes the next request that may start, with the serial number to answer it by.
@@ -88,12 +108,14 @@ impl Pipeline {
     }
 
     /// Takes the first request if it is answered.
-    pub(super) fn pop(&mut self) -> Option<(Option<RequestId>, Result<Reply, RequestError>)> {
+    pub(super) fn pop(&mut self) -> Option<Answered> {
         if !matches!(self.items.front()?.step, Step::Answered(_)) {
             return None;
         }
         let Item {
             id,
+            op,
+            at,
             step: Step::Answered(result),
         } = self.items.pop_front()?
         else {
@@ -105,7 +127,7 @@ impl Pipeline {
             // An idle connection keeps no buffer.
             self.items = VecDeque::new();
         }
-        Some((id, result))
+        Some(Answered { id, op, at, result })
     }
 
     /// Returns how many requests are not answered yet.
@@ -144,8 +166,9 @@ mod tests {
     use crate::log::JoinPolicy;
     use crate::name::{Key, Name};
     use crate::protocol::request::Start;
-    use crate::protocol::{ErrorCode, Reply, Request};
+    use crate::protocol::{ErrorCode, Reply, Request, RequestError};
     use crate::secret::Secret;
+    use crate::time::Timestamp;
 
     fn send(key: &str) -> Request {
         Request::Send {
@@ -157,25 +180,43 @@ mod tests {
         }
     }
 
+    fn push(
+        pipeline: &mut Pipeline,
+        id: Option<RequestId>,
+        request: Result<Request, RequestError>,
+    ) {
+        let op = request.as_ref().ok().map(Request::op);
+        pipeline.push(id, op, request, Timestamp(7));
+    }
+
+    fn pop(pipeline: &mut Pipeline) -> Option<(Option<RequestId>, Result<Reply, RequestError>)> {
+        let answered = pipeline.pop()?;
+        assert_eq!(answered.at, Timestamp(7));
+        Some((answered.id, answered.result))
+    }
+
     #[test]
     fn sends_overlap_and_others_wait() {
         let mut pipeline = Pipeline::default();
-        pipeline.push(Some(RequestId(1)), Ok(send("a")));
-        pipeline.push(Some(RequestId(2)), Ok(send("b")));
-        pipeline.push(Some(RequestId(3)), Ok(Request::Ping));
-        pipeline.push(Some(RequestId(4)), Ok(send("c")));
+        push(&mut pipeline, Some(RequestId(1)), Ok(send("a")));
+        push(&mut pipeline, Some(RequestId(2)), Ok(send("b")));
+        push(&mut pipeline, Some(RequestId(3)), Ok(Request::Ping));
+        push(&mut pipeline, Some(RequestId(4)), Ok(send("c")));
         let (first, _) = pipeline.start_next().unwrap();
         let (second, _) = pipeline.start_next().unwrap();
         assert_eq!(pipeline.start_next(), None);
         pipeline.answer(second, Ok(Reply::Done));
-        assert_eq!(pipeline.pop(), None);
+        assert_eq!(pop(&mut pipeline), None);
         assert_eq!(pipeline.start_next(), None);
         pipeline.answer(first, Err(ErrorCode::Busy.into()));
         assert_eq!(
-            pipeline.pop(),
+            pop(&mut pipeline),
             Some((Some(RequestId(1)), Err(ErrorCode::Busy.into())))
         );
-        assert_eq!(pipeline.pop(), Some((Some(RequestId(2)), Ok(Reply::Done))));
+        assert_eq!(
+            pop(&mut pipeline),
+            Some((Some(RequestId(2)), Ok(Reply::Done)))
+        );
         let (ping, request) = pipeline.start_next().unwrap();
         assert_eq!(request, Request::Ping);
         assert_eq!(
@@ -184,7 +225,10 @@ mod tests {
             "a send waits for what is no send"
         );
         pipeline.answer(ping, Ok(Reply::Done));
-        assert_eq!(pipeline.pop(), Some((Some(RequestId(3)), Ok(Reply::Done))));
+        assert_eq!(
+            pop(&mut pipeline),
+            Some((Some(RequestId(3)), Ok(Reply::Done)))
+        );
         assert!(pipeline.start_next().is_some());
         assert_eq!(pipeline.len(), 1);
     }
@@ -230,7 +274,7 @@ mod tests {
         ];
         for (request, bytes) in requests {
             let mut pipeline = Pipeline::default();
-            pipeline.push(Some(RequestId(1)), Ok(request));
+            push(&mut pipeline, Some(RequestId(1)), Ok(request));
             assert_eq!(pipeline.bytes(), bytes + size_of::<Item>());
             assert_eq!(pipeline.len(), 1);
             pipeline.start_next().unwrap();
@@ -242,9 +286,9 @@ mod tests {
     #[test]
     fn what_is_answered_before_its_turn_starts_nothing() {
         let mut pipeline = Pipeline::default();
-        pipeline.push(Some(RequestId(1)), Ok(send("a")));
-        pipeline.push(None, Err(ErrorCode::BadFrame.into()));
-        pipeline.push(Some(RequestId(2)), Ok(send("b")));
+        push(&mut pipeline, Some(RequestId(1)), Ok(send("a")));
+        push(&mut pipeline, None, Err(ErrorCode::BadFrame.into()));
+        push(&mut pipeline, Some(RequestId(2)), Ok(send("b")));
         assert_eq!(pipeline.start_next().map(|(serial, _)| serial), Some(0));
         assert_eq!(pipeline.start_next().map(|(serial, _)| serial), Some(2));
         assert_eq!(pipeline.start_next(), None);
@@ -253,14 +297,17 @@ mod tests {
     #[test]
     fn errors_keep_their_place() {
         let mut pipeline = Pipeline::default();
-        pipeline.push(Some(RequestId(1)), Ok(Request::Ping));
-        pipeline.push(None, Err(ErrorCode::BadFrame.into()));
-        assert_eq!(pipeline.pop(), None);
+        push(&mut pipeline, Some(RequestId(1)), Ok(Request::Ping));
+        push(&mut pipeline, None, Err(ErrorCode::BadFrame.into()));
+        assert_eq!(pop(&mut pipeline), None);
         let (ping, _) = pipeline.start_next().unwrap();
         pipeline.answer(ping, Ok(Reply::Done));
-        assert_eq!(pipeline.pop(), Some((Some(RequestId(1)), Ok(Reply::Done))));
         assert_eq!(
-            pipeline.pop(),
+            pop(&mut pipeline),
+            Some((Some(RequestId(1)), Ok(Reply::Done)))
+        );
+        assert_eq!(
+            pop(&mut pipeline),
             Some((None, Err(ErrorCode::BadFrame.into())))
         );
         assert!(pipeline.is_empty());

@@ -28,6 +28,7 @@ mod signals;
 mod simulated;
 mod stopping;
 mod store_failures;
+mod tallies;
 
 use std::sync::Arc;
 use std::time::Duration;

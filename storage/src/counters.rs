@@ -1,0 +1,62 @@
+//! What a store has done, for operators.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counts since the store was opened.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    transactions: AtomicU64,
+    changes: AtomicU64,
+    repeats: AtomicU64,
+    failures: AtomicU64,
+}
+
+/// What a store has done since it was opened, and what is under way in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Transactions of changes that were committed.
+    pub transactions: u64,
+    /// Changes in these, those that the rules refused among them: each transaction carries out
+    /// whatever waited.
+    pub changes: u64,
+    /// Transactions that were tried again: others went first, or the connection broke.
+    pub repeats: u64,
+    /// Changes that failed: the database was away, refused them, or did not say.
+    pub failures: u64,
+    /// Changes and cursors under way.
+    pub writing: usize,
+    /// Reads under way.
+    pub reading: usize,
+    /// Requests with a password under way.
+    pub hashing: usize,
+}
+
+impl Counters {
+    /// Counts a committed transaction of so many changes.
+    pub(crate) fn committed(&self, changes: usize) {
+        self.transactions.fetch_add(1, Ordering::Relaxed);
+        self.changes.fetch_add(changes as u64, Ordering::Relaxed);
+    }
+
+    /// Counts a transaction that will be tried again.
+    pub(crate) fn repeated(&self) {
+        self.repeats.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts changes that failed.
+    pub(crate) fn failed(&self, changes: usize) {
+        self.failures.fetch_add(changes as u64, Ordering::Relaxed);
+    }
+
+    /// Reads every counter.
+    pub(crate) fn read(&self) -> Status {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Status {
+            transactions: read(&self.transactions),
+            changes: read(&self.changes),
+            repeats: read(&self.repeats),
+            failures: read(&self.failures),
+            ..Status::default()
+        }
+    }
+}
