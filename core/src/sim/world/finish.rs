@@ -29,6 +29,9 @@ impl World<'_> {
         if self.report.failure.is_some() {
             return;
         }
+        // Receipts go to those whom a node knows to be friends: by then each has read what it missed,
+        // of users too whose connections are dead.
+        self.run_until(self.now + 2 * self.plan.config.reconcile);
         self.say(|_| "ALL SPEAK".to_owned());
         self.have_everyone_speak();
         self.run_until_ok(AGREES_WITHIN, Self::errands_done);
