@@ -488,6 +488,10 @@ mod tests {
             pairs.line(&mut hub, 0, event(seq, text).as_bytes(), 0);
         }
         assert!(pairs.is_stopped() && pairs.is_drained(0));
+        assert!(
+            pairs.lanes[0].flights.is_empty(),
+            "what has come is forgotten"
+        );
         pairs.settle(0);
         let outcome = pairs.tally().outcome();
         assert_eq!(outcome.faults.told, [""; 0]);

@@ -154,6 +154,9 @@ mod tests {
         let escaped = br#"{"event":"message","in":{"user":2},"seq":7,"from":1,"at":1,"kind":"text","key":"a\"1","text":"a\"b"}"#;
         assert_eq!(text(escaped), None);
         assert_eq!(scan(escaped), told(7, 1, b"a\"b"));
+        let quoted = br#"{"event":"message","in":{"user":2},"seq":7,"from":1,"at":1,"kind":"text","key":"a","text":"a\"b"}"#;
+        assert_eq!(text(quoted), None);
+        assert_eq!(scan(quoted), told(7, 1, b"a\"b"));
         let more = br#"{"event":"message","in":{"user":2},"seq":7,"from":1,"at":1,"kind":"text","key":"a","text":"b","edited":true}"#;
         assert_eq!(text(more), None);
         assert_eq!(scan(more), told(7, 1, b"b"));
