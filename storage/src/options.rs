@@ -45,7 +45,7 @@ impl Default for Options {
         Self {
             limits: Limits::default(),
             password: PasswordOptions::default(),
-            queue: 10_000,
+            queue: 50_000,
             queue_bytes: 64 << 20,
             batch_rows: 500,
             batch_bytes: 1 << 20,
