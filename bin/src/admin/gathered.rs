@@ -1,6 +1,6 @@
 //! Everything that the side port tells, at one moment.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_std::future::timeout;
 use futures::join;
@@ -58,16 +58,18 @@ struct Status {
 impl Gathered {
     /// Asks everyone at once; `None` when the engine does not answer.
     pub(super) async fn from(sources: &Sources) -> Option<Self> {
-        let asked = std::time::Instant::now();
-        let (node, store) = join!(
-            timeout(ANSWER, sources.node.inspect()),
-            timeout(ANSWER, sources.store.cluster()),
-        );
+        let asked = Instant::now();
+        let store = async {
+            let answers = timeout(ANSWER, sources.store.cluster()).await;
+            (matches!(answers, Ok(Ok(_))), asked.elapsed())
+        };
+        let (node, (store_answers, store_took)) =
+            join!(timeout(ANSWER, sources.node.inspect()), store);
         Some(Self {
             node: node.ok()?.ok()?,
             store: sources.store.status(),
-            store_answers: matches!(store, Ok(Ok(_))),
-            store_took: asked.elapsed(),
+            store_answers,
+            store_took,
             relay: sources
                 .relay
                 .as_ref()

@@ -85,6 +85,23 @@ pub fn send(to: ConversationRef, text: &str) -> Request {
     }
 }
 
+pub fn login_of(text: &str) -> Request {
+    Request::Login {
+        who: UserRef::Name(name(text)),
+        password: Secret::new("password"),
+        device: None,
+        start: Default::default(),
+    }
+}
+
+pub fn ack(with: u64, seq: u64) -> Request {
+    Request::Ack {
+        conversation: user(with),
+        delivered: Some(Seq(seq)),
+        read: None,
+    }
+}
+
 impl World {
     pub fn new() -> Self {
         Self::with(config())

@@ -10,7 +10,7 @@ use parlor_core::protocol::{Event, NoticeCode, Request};
 use parlor_core::relay::{Channel, RelayMessage};
 use parlor_core::store::{Command, Read, StoreError, StoreRequest, StoreResponse, StoreResult};
 
-use crate::{World, config, group, name, said_elsewhere, send, user};
+use crate::{World, ack, config, group, name, said_elsewhere, send, user};
 
 const LONG: Duration = Duration::from_secs(86_400);
 
@@ -48,14 +48,6 @@ fn channels(world: &World) -> Vec<Channel> {
     subscribed
         .filter(|channel| *channel != Channel::Nodes)
         .collect()
-}
-
-fn ack(with: u64, seq: u64) -> Request {
-    Request::Ack {
-        conversation: user(with),
-        delivered: Some(Seq(seq)),
-        read: None,
-    }
 }
 
 #[test]

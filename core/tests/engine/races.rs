@@ -5,28 +5,10 @@ use std::time::Duration;
 use parlor_core::id::{ConnectionId, Seq, StoreToken, UserId};
 use parlor_core::protocol::request::{FriendAction, GroupOtherAction, UserRef};
 use parlor_core::protocol::{Event, NoticeCode, Reply, Request};
-use parlor_core::secret::Secret;
 use parlor_core::sim::Sent;
 use parlor_core::store::{Read, StoreRequest, StoreResponse, StoreResult};
 
-use crate::{World, config, group, name, send, user};
-
-fn login_of(text: &str) -> Request {
-    Request::Login {
-        who: UserRef::Name(name(text)),
-        password: Secret::new("password"),
-        device: None,
-        start: Default::default(),
-    }
-}
-
-fn ack(with: u64, seq: u64) -> Request {
-    Request::Ack {
-        conversation: user(with),
-        delivered: Some(Seq(seq)),
-        read: None,
-    }
-}
+use crate::{World, ack, config, group, login_of, name, send, user};
 
 fn befriend(text: &str) -> Request {
     Request::FriendRequest {

@@ -10,7 +10,7 @@ use parlor_core::relay::RelayMessage;
 use parlor_core::secret::Secret;
 use parlor_core::store::{Head, Read, ReadDone, StoreRequest, StoreResponse};
 
-use crate::{World, config, said_elsewhere, send, user};
+use crate::{World, ack, config, said_elsewhere, send, user};
 
 fn replaced(world: &mut World, connection: ConnectionId) -> bool {
     let code = |event| match event {
@@ -31,14 +31,6 @@ fn receipts(world: &mut World, connection: ConnectionId) -> usize {
         .iter()
         .filter(|event| matches!(event, Event::Receipt { .. }))
         .count()
-}
-
-fn ack(with: u64, seq: u64) -> Request {
-    Request::Ack {
-        conversation: user(with),
-        delivered: Some(Seq(seq)),
-        read: None,
-    }
 }
 
 impl World {

@@ -8,10 +8,9 @@ use parlor_core::protocol::event::GroupState;
 use parlor_core::protocol::request::UserRef;
 use parlor_core::protocol::{Event, Request};
 use parlor_core::relay::RelayMessage;
-use parlor_core::secret::Secret;
 use parlor_core::store::{Read, ReadDone, StoreError, StoreRequest, StoreResponse, StoreResult};
 
-use crate::{World, config, group, name, said_elsewhere, send, user};
+use crate::{World, ack, config, group, login_of, name, said_elsewhere, send, user};
 
 const LONG: Duration = Duration::from_secs(86_400);
 /// What a message with a text of three bytes weighs.
@@ -27,23 +26,6 @@ fn cluster(change: impl FnOnce(&mut Config)) -> World {
     };
     change(&mut config);
     World::with(config)
-}
-
-fn login_of(text: &str) -> Request {
-    Request::Login {
-        who: UserRef::Name(name(text)),
-        password: Secret::new("password"),
-        device: None,
-        start: Default::default(),
-    }
-}
-
-fn ack(with: u64, seq: u64) -> Request {
-    Request::Ack {
-        conversation: user(with),
-        delivered: Some(Seq(seq)),
-        read: None,
-    }
 }
 
 fn seqs(world: &mut World, connection: ConnectionId) -> Vec<u64> {
