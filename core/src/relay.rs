@@ -106,11 +106,11 @@ pub enum RelayMessage {
         user: UserId,
         /// Which.
         session: SessionId,
-        /// When, by that node's clock. Of two connections with one session the later one stays;
-        /// of two in the same millisecond, the one of the higher `origin`.
+        /// A moment by the database's clock, which all nodes share: the client asked at it or
+        /// later, and a connection whose client asked before it is older. It is early by no more
+        /// than the store took to answer; of two connections whose clients asked within that time
+        /// both stay.
         at: Timestamp,
-        /// Which node says so.
-        origin: u64,
     },
     /// A node lives. When its heartbeats fall silent, or name another line, who is watched is asked
     /// about anew.

@@ -8,7 +8,8 @@ use parlor_core::id::{ConversationId, SessionId, UserId};
 use parlor_core::protocol::{ErrorCode, RequestError};
 use parlor_core::rules::read as rights;
 use parlor_core::store::{
-    Head, ReadDone, Roster, SessionRow, StoreError, StoreFailure, StoreResponse, StoreResult,
+    Head, ReadDone, Roster, SessionRow, Standing, StoreError, StoreFailure, StoreResponse,
+    StoreResult,
 };
 use parlor_core::time::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult as _};
@@ -260,14 +261,14 @@ impl Found {
                     .get(&user)
                     .is_none_or(|account| account.locked);
                 let roster = self.roster(user).filter(|_| !locked);
-                stands(session, expires, roster, Vec::new())
+                self.stands(session, expires, roster, Vec::new())
             }
             Grouped::Opened {
                 user,
                 session,
                 expires,
                 changed,
-            } => stands(session, expires, self.roster(user), changed),
+            } => self.stands(session, expires, self.roster(user), changed),
         }
     }
 
@@ -276,24 +277,26 @@ impl Found {
             .get(&user)
             .map(|account| Arc::clone(&account.roster))
     }
-}
 
-/// Answers with a session, unless its user is gone.
-fn stands(
-    session: SessionId,
-    expires: Timestamp,
-    roster: Option<Arc<Roster>>,
-    changed: Vec<(UserId, u64)>,
-) -> StoreResult {
-    match roster {
-        Some(roster) => Ok(StoreResponse::Session {
-            session,
-            expires,
-            roster,
-            changed,
-        }),
-        None => Err(StoreFailure::Refused(RequestError::from(
-            ErrorCode::TokenExpired,
-        ))),
+    /// Answers with a session, unless its user is gone.
+    fn stands(
+        &self,
+        session: SessionId,
+        expires: Timestamp,
+        roster: Option<Arc<Roster>>,
+        changed: Vec<(UserId, u64)>,
+    ) -> StoreResult {
+        match roster {
+            Some(roster) => Ok(StoreResponse::Session(Standing {
+                session,
+                expires,
+                roster,
+                changed,
+                as_of: self.now,
+            })),
+            None => Err(StoreFailure::Refused(RequestError::from(
+                ErrorCode::TokenExpired,
+            ))),
+        }
     }
 }

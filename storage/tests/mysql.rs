@@ -171,7 +171,9 @@ fn sessions_keep_their_limit_whoever_opens_them() {
         let mut sessions = BTreeSet::<SessionId>::new();
         for opened in join_all(logins).await {
             match opened {
-                Ok(StoreResponse::Session { session, .. }) => assert!(sessions.insert(session)),
+                Ok(StoreResponse::Session(standing)) => {
+                    assert!(sessions.insert(standing.session));
+                }
                 other => panic!("no session: {other:?}"),
             }
         }

@@ -10,12 +10,13 @@ use crate::id::{ConnectionId, Place, SessionId, StoreToken, UserId};
 use crate::log::FriendState;
 use crate::protocol::event::GroupState;
 use crate::protocol::reply::Keep;
+use crate::protocol::request::Start;
 use crate::protocol::{ErrorCode, Event, NoticeCode, Reply, RequestError};
 use crate::relay::{Channel, RelayMessage};
 use crate::store::command::Requested;
 use crate::store::{
-    Applied, Command, Done, ReadDone, StoreError, StoreFailure, StoreRequest, StoreResponse,
-    StoreResult,
+    Applied, Command, Done, ReadDone, Standing, StoreError, StoreFailure, StoreRequest,
+    StoreResponse, StoreResult,
 };
 use crate::time::Timestamp;
 
@@ -81,59 +82,13 @@ impl Engine {
         };
         let reply = match (response, kind) {
             (
-                StoreResponse::Session {
-                    session,
-                    expires,
-                    roster,
-                    changed,
-                },
+                StoreResponse::Session(standing),
                 Awaited::Session {
                     start,
                     opened,
                     asked,
                 },
-            ) => {
-                self.changed(&changed);
-                if self
-                    .connections
-                    .get(connection)
-                    .is_none_or(|connection| connection.closing)
-                {
-                    if opened {
-                        self.close_orphan(roster.user, session);
-                    }
-                    return None;
-                }
-                if self.knows_newer(&roster) {
-                    // A session that began with it would miss what the user's other sessions were
-                    // told already.
-                    let request = StoreRequest::Resume {
-                        user: roster.user,
-                        session,
-                        expires,
-                    };
-                    let Origin { connection, serial } = origin;
-                    let kind = Awaited::Session {
-                        start,
-                        opened,
-                        asked,
-                    };
-                    let pending = Pending::Request {
-                        connection,
-                        serial,
-                        kind,
-                    };
-                    self.ask_store(request, pending);
-                    return None;
-                }
-                if self.resumed_since(roster.user, session, asked) {
-                    // The client gave this connection up before it asked on the other.
-                    self.close(connection, NoticeCode::Replaced, REPLACED, None);
-                    return None;
-                }
-                let since = asked;
-                Some(self.attach((connection, since), session, expires, &roster, &start))
-            }
+            ) => return self.session_stands(origin, &standing, (start, opened, asked)),
             (StoreResponse::Applied(applied), kind) => {
                 self.applied(&applied);
                 self.reply_to_change(connection, kind, applied.done)
@@ -148,6 +103,56 @@ impl Engine {
         };
         // What does not fit was refused before it came here.
         Some(reply.ok_or_else(|| ErrorCode::Unavailable.into()))
+    }
+
+    /// A session stands in the store: it begins on its connection, if that is there still.
+    fn session_stands(
+        &mut self,
+        origin: Origin,
+        standing: &Standing,
+        (start, opened, asked): (Start, bool, Timestamp),
+    ) -> Answer {
+        let Origin { connection, serial } = origin;
+        let (user, session) = (standing.roster.user, standing.session);
+        self.changed(&standing.changed);
+        if self
+            .connections
+            .get(connection)
+            .is_none_or(|connection| connection.closing)
+        {
+            if opened {
+                self.close_orphan(user, session);
+            }
+            return None;
+        }
+        if self.knows_newer(&standing.roster) {
+            // A session that began with it would miss what the user's other sessions were
+            // told already.
+            let request = StoreRequest::Resume {
+                user,
+                session,
+                expires: standing.expires,
+            };
+            let kind = Awaited::Session {
+                start,
+                opened,
+                asked,
+            };
+            let pending = Pending::Request {
+                connection,
+                serial,
+                kind,
+            };
+            self.ask_store(request, pending);
+            return None;
+        }
+        if self.resumed_since(user, session, asked) {
+            // The client gave this connection up before it asked on the other.
+            self.close(connection, NoticeCode::Replaced, REPLACED, None);
+            return None;
+        }
+        let reply = self.attach(connection, standing, asked, &start);
+        Some(Ok(reply))
     }
 
     /// Says what went wrong with a request. A session that others replaced before its login was
@@ -376,9 +381,10 @@ impl Engine {
 /// meanwhile, and it was the oldest. Nothing more will be told of it.
 fn is_over(result: &StoreResult) -> bool {
     match result {
-        Ok(StoreResponse::Session {
-            session, roster, ..
-        }) => roster.sessions.binary_search(session).is_err(),
+        Ok(StoreResponse::Session(standing)) => {
+            let standing_now = &standing.roster.sessions;
+            standing_now.binary_search(&standing.session).is_err()
+        }
         _ => false,
     }
 }

@@ -109,7 +109,7 @@ impl Pending {
 impl Awaited {
     fn fits(&self, response: &StoreResponse) -> bool {
         match (self, response) {
-            (Self::Session { .. }, StoreResponse::Session { .. }) => true,
+            (Self::Session { .. }, StoreResponse::Session(_)) => true,
             (Self::Read { .. }, StoreResponse::Read(done)) => !matches!(
                 done,
                 ReadDone::Rosters(_)

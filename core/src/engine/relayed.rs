@@ -52,12 +52,9 @@ impl Engine {
             } if origin != self.origin => {
                 self.join_requested(&Requested { group, name, user });
             }
-            RelayMessage::Resumed {
-                user,
-                session,
-                at,
-                origin,
-            } => self.resumed_elsewhere(user, session, (at, origin)),
+            RelayMessage::Resumed { user, session, at } => {
+                self.resumed_elsewhere(user, session, at);
+            }
             RelayMessage::AskAbout { user } => self.told_to_ask(user),
             RelayMessage::Heartbeat { origin, line } => self.heard(origin, line),
             RelayMessage::Leaving { origin } => self.left(origin),

@@ -9,7 +9,9 @@ pub(super) struct Session {
     pub(super) user: UserId,
     pub(super) id: SessionId,
     /// When the connection's client asked to begin or resume it.
-    pub(super) since: Timestamp,
+    pub(super) asked: Timestamp,
+    /// A moment after that by the database's clock, which other nodes share.
+    pub(super) as_of: Timestamp,
     pub(super) cursors: Cursors,
 }
 

@@ -14,26 +14,31 @@ use crate::protocol::reply::{ConversationItem, OnlineFriend, SessionReply, UserI
 use crate::protocol::request::Start;
 use crate::protocol::{NoticeCode, Reply};
 use crate::relay::{Channel, RelayMessage};
-use crate::store::{ConversationState, Roster};
+use crate::store::{ConversationState, Roster, Standing};
 use crate::time::{Timestamp, millis};
 
 /// What the client is told whose session another connection has.
 pub(super) const REPLACED: &str = "the session went on with another connection";
 
 impl Engine {
-    /// Begins a session on a connection, whose client asked for it at a moment, and returns what the
-    /// client is answered.
+    /// Begins a session on a connection and returns what the client is answered.
     ///
-    /// The roster is not older than what is known of the user; it may be a little old: entries and versions that were committed since it was read
-    /// are found when the heads are read again, once the channels are confirmed.
+    /// The roster is not older than what is known of the user; it may be a little old: entries and
+    /// versions that were committed since it was read are found when the heads are read again, once
+    /// the channels are confirmed.
     pub(super) fn attach(
         &mut self,
-        (connection, since): (ConnectionId, Timestamp),
-        id: SessionId,
-        expires: Timestamp,
-        roster: &Roster,
+        connection: ConnectionId,
+        standing: &Standing,
+        asked: Timestamp,
         start: &Start,
     ) -> Reply {
+        let Standing {
+            session: id,
+            ref roster,
+            as_of,
+            ..
+        } = *standing;
         let user = roster.user;
         let known = self.users.contains(user);
         if known {
@@ -58,7 +63,8 @@ impl Engine {
             slot.session = Some(Box::new(Session {
                 user,
                 id,
-                since,
+                asked,
+                as_of,
                 cursors,
             }));
         }
@@ -72,11 +78,11 @@ impl Engine {
             RelayMessage::Resumed {
                 user,
                 session: id,
-                at: since,
-                origin: self.origin,
+                // The database was read at some moment since the client asked.
+                at: as_of - self.now.since(asked),
             },
         );
-        self.session_reply(id, expires, roster, &conversations)
+        self.session_reply(standing, &conversations)
     }
 
     /// Ends the session on a connection, if it has one; the row in the store stays.
@@ -172,17 +178,12 @@ impl Engine {
         self.close(connection, NoticeCode::Replaced, message, None);
     }
 
-    /// Another node tells that a connection there has a session: an older one here has it no more.
-    /// The relay may be late and hand back this node's own message, so a connection stays unless
-    /// the message is of a later moment.
-    pub(super) fn resumed_elsewhere(
-        &mut self,
-        user: UserId,
-        id: SessionId,
-        later: (Timestamp, u64),
-    ) {
-        let origin = self.origin;
-        self.replace_session(user, id, |session| (session.since, origin) < later);
+    /// Another node tells that a connection there has a session, for which its client asked no
+    /// earlier than at a moment by the database's clock: an older one here has it no more. The
+    /// relay may be late and hand back this node's own message, so a connection stays unless it
+    /// certainly asked before.
+    pub(super) fn resumed_elsewhere(&mut self, user: UserId, id: SessionId, at: Timestamp) {
+        self.replace_session(user, id, |session| session.as_of < at);
     }
 
     /// Tells whether a session was resumed here at a client's later wish.
@@ -190,7 +191,7 @@ impl Engine {
         self.connections_of(user).into_iter().any(|connection| {
             let slot = self.connections.get(connection);
             let session = slot.and_then(|slot| slot.session.as_ref());
-            session.is_some_and(|session| session.id == id && session.since > asked)
+            session.is_some_and(|session| session.id == id && session.asked > asked)
         })
     }
 
@@ -348,13 +349,8 @@ impl Engine {
         }
     }
 
-    fn session_reply(
-        &self,
-        session: SessionId,
-        expires: Timestamp,
-        roster: &Roster,
-        conversations: &[ConversationState],
-    ) -> Reply {
+    fn session_reply(&self, standing: &Standing, conversations: &[ConversationState]) -> Reply {
+        let (session, roster) = (standing.session, &standing.roster);
         let user = roster.user;
         let with_state = |state| {
             roster
@@ -369,7 +365,7 @@ impl Engine {
             token: Token {
                 session,
                 user,
-                expires,
+                expires: standing.expires,
             }
             .sign(&self.config.secret),
             idle_ms: millis(self.config.idle),

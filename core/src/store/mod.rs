@@ -121,20 +121,27 @@ pub enum StoreResponse {
     /// A change was committed, or had been already.
     Applied(Applied),
     /// A session stands.
-    Session {
-        /// Which one.
-        session: SessionId,
-        /// When it expires.
-        expires: Timestamp,
-        /// Its user's friends, groups and conversations.
-        roster: Arc<Roster>,
-        /// The users whose version this request raised: the user, where a session was opened.
-        changed: Vec<(UserId, u64)>,
-    },
+    Session(Standing),
     /// What was read.
     Read(ReadDone),
     /// Cursors were raised.
     Marked,
+}
+
+/// A session that stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Which one.
+    pub session: SessionId,
+    /// When it expires.
+    pub expires: Timestamp,
+    /// Its user's friends, groups and conversations.
+    pub roster: Arc<Roster>,
+    /// The users whose version this request raised: the user, where a session was opened.
+    pub changed: Vec<(UserId, u64)>,
+    /// A moment between the request and its answer, by the database's clock, which all nodes
+    /// share.
+    pub as_of: Timestamp,
 }
 
 /// The answer to one store request.

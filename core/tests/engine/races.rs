@@ -3,10 +3,13 @@
 use std::time::Duration;
 
 use parlor_core::id::{ConnectionId, Seq, StoreToken, UserId};
+use parlor_core::protocol::reply::SessionReply;
 use parlor_core::protocol::request::{FriendAction, GroupOtherAction, UserRef};
 use parlor_core::protocol::{Event, NoticeCode, Reply, Request};
+use parlor_core::relay::RelayMessage;
 use parlor_core::sim::Sent;
 use parlor_core::store::{Read, StoreRequest, StoreResponse, StoreResult};
+use parlor_core::time::Timestamp;
 
 use crate::{World, ack, config, group, login_of, name, send, user};
 
@@ -111,7 +114,7 @@ fn a_session_that_others_replaced_before_it_was_answered_ends_at_once() {
     world.register("a");
     world.node.hold_store();
     let first = world.begin(login_of("a"));
-    let mut late = world.carry_out();
+    let mut answer = world.carry_out();
     let others: Vec<_> = (0..8).map(|_| world.begin(login_of("a"))).collect();
     // Whoever shares a read of the roster gets the newest, and no news of what came before.
     let newest = world.node.take_held().into_iter().map(|(token, request)| {
@@ -119,15 +122,13 @@ fn a_session_that_others_replaced_before_it_was_answered_ends_at_once() {
         (token, world.node.store.execute(request, now))
     });
     let newest: Vec<_> = newest.collect();
-    let (Some((_, Ok(StoreResponse::Session { roster, .. }))), (_, Ok(answer))) =
-        (newest.last(), &mut late)
+    let (Some((_, Ok(StoreResponse::Session(last)))), (_, Ok(StoreResponse::Session(late)))) =
+        (newest.last(), &mut answer)
     else {
-        panic!("{newest:?} {late:?}")
+        panic!("{newest:?} {answer:?}")
     };
-    if let StoreResponse::Session { roster: late, .. } = answer {
-        *late = roster.clone();
-    }
-    world.say(late);
+    late.roster = last.roster.clone();
+    world.say(answer);
     let sent = world.node.take(first);
     assert!(
         matches!(
@@ -147,6 +148,72 @@ fn a_session_that_others_replaced_before_it_was_answered_ends_at_once() {
     for connection in others {
         assert!(!closed(&world.node.take(connection)), "{connection:?}");
     }
+}
+
+#[test]
+fn nodes_agree_on_the_later_of_two_resumes_whatever_their_clocks_say() {
+    let ahead = Duration::from_secs(3600);
+    let mut first = World::cluster();
+    first.register("a");
+    let (_, session) = first.login("a");
+    let mut second = World::cluster();
+    second.register("a");
+    assert_eq!(second.login("a").1.session, session.session);
+    let database = first.node.now();
+    first.wait(ahead);
+    // On one node the client asks and gives up after 300 ms; then it asks on the other, which
+    // answers at once. The database comes to both in the same millisecond.
+    let (earlier, first_told) = resume_at(&mut first, &session, database, 300);
+    let (later, second_told) = resume_at(&mut second, &session, database, 0);
+    assert_eq!(
+        [first_told.clone(), second_told.clone()],
+        [300, 0].map(|waited| RelayMessage::Resumed {
+            user: UserId(1),
+            session: session.session,
+            at: database - Duration::from_millis(waited),
+        })
+    );
+    second.relay(first_told);
+    assert!(!closed(&second.node.take(later)));
+    // Neither is certainly the older one: the client alone knows, and has closed it.
+    first.relay(second_told.clone());
+    assert!(!closed(&first.node.take(earlier)));
+    let RelayMessage::Resumed { user, session, at } = second_told else {
+        panic!("{second_told:?}")
+    };
+    let at = at + Duration::from_millis(1);
+    first.relay(RelayMessage::Resumed { user, session, at });
+    assert!(closed(&first.node.take(earlier)));
+}
+
+/// Resumes a session when the database's clock stands at a moment; the answer reaches the node
+/// some milliseconds after the client asked. Returns what the other nodes are told.
+fn resume_at(
+    world: &mut World,
+    session: &SessionReply,
+    database: Timestamp,
+    waited: u64,
+) -> (ConnectionId, RelayMessage) {
+    world.node.published.clear();
+    world.node.hold_store();
+    let connection = world.begin(Request::Resume {
+        token: session.token.clone(),
+        start: Default::default(),
+    });
+    world.wait(Duration::from_millis(waited));
+    for (token, request) in world.node.take_held() {
+        let answer = world.node.store.execute(request, database);
+        world.say((token, answer));
+    }
+    world.node.release_store().unwrap();
+    let resumed = world
+        .node
+        .published
+        .iter()
+        .map(|(_, message)| message)
+        .find(|message| matches!(message, RelayMessage::Resumed { .. }));
+    let resumed = resumed.cloned().unwrap();
+    (connection, resumed)
 }
 
 #[test]

@@ -137,13 +137,8 @@ pub(super) fn write(message: &RelayMessage, out: &mut Vec<u8>) {
         RelayMessage::AskAbout { user } => {
             about(kind::ASK_ABOUT, *user, None, out);
         }
-        RelayMessage::Resumed {
-            user,
-            session,
-            at,
-            origin,
-        } => {
-            let mut fields = about(kind::RESUMED, *user, Some(*origin), out);
+        RelayMessage::Resumed { user, session, at } => {
+            let mut fields = about(kind::RESUMED, *user, None, out);
             fields.number(field::SESSION, session.0);
             fields.number(field::AT, at.0);
         }
@@ -206,7 +201,6 @@ pub(super) fn read(body: &[u8]) -> Option<RelayMessage> {
             user: user()?,
             session: fields.id(field::SESSION, SessionId)?,
             at: fields.time(field::AT)?,
-            origin: origin()?,
         },
         kind::HEARTBEAT => RelayMessage::Heartbeat {
             origin: origin()?,

@@ -340,13 +340,10 @@ fn other() -> impl Strategy<Value = RelayMessage> {
         (origin(), any::<u64>())
             .prop_map(|(origin, line)| RelayMessage::Heartbeat { origin, line }),
         origin().prop_map(|origin| RelayMessage::Leaving { origin }),
-        (user(), id(), id(), origin()).prop_map(|(user, session, at, origin)| {
-            RelayMessage::Resumed {
-                user,
-                session: SessionId(session),
-                at: Timestamp(at),
-                origin,
-            }
+        (user(), id(), id()).prop_map(|(user, session, at)| RelayMessage::Resumed {
+            user,
+            session: SessionId(session),
+            at: Timestamp(at),
         }),
     ]
 }

@@ -283,7 +283,6 @@ pub(crate) fn messages() -> Vec<RelayMessage> {
             user,
             session: SessionId(5),
             at: Timestamp(1_700_000_000_000),
-            origin,
         },
         RelayMessage::Heartbeat { origin, line: 3 },
         RelayMessage::Leaving { origin },

@@ -25,7 +25,7 @@ use crate::protocol::{ErrorCode, RequestError};
 use crate::rules;
 use crate::secret::Secret;
 use crate::store::{
-    Applied, Command, Done, Limits, ReadSet, Refusal, Roster, StoreError, StoreFailure,
+    Applied, Command, Done, Limits, ReadSet, Refusal, Roster, Standing, StoreError, StoreFailure,
     StoreRequest, StoreResponse, StoreResult,
 };
 use crate::time::Timestamp;
@@ -218,12 +218,13 @@ impl MemoryStore {
             return Err(StoreError::Unknown.into());
         };
         let roster = self.tables.roster(user, now).ok_or(StoreError::Unknown)?;
-        Ok(StoreResponse::Session {
+        Ok(StoreResponse::Session(Standing {
             session,
             expires,
             roster: Arc::new(roster),
             changed: applied.changed,
-        })
+            as_of: now,
+        }))
     }
 
     fn resume(
@@ -240,12 +241,13 @@ impl MemoryStore {
             .get(&user)
             .is_none_or(|account| account.row.locked);
         match self.tables.roster(user, now) {
-            Some(roster) if !locked => Ok(StoreResponse::Session {
+            Some(roster) if !locked => Ok(StoreResponse::Session(Standing {
                 session,
                 expires,
                 roster: Arc::new(roster),
                 changed: Vec::new(),
-            }),
+                as_of: now,
+            })),
             _ => Err(refused(ErrorCode::TokenExpired)),
         }
     }

@@ -74,9 +74,7 @@ fn resume(
 
 fn session(result: StoreResult) -> Result<(SessionId, Timestamp), ErrorCode> {
     match result {
-        Ok(StoreResponse::Session {
-            session, expires, ..
-        }) => Ok((session, expires)),
+        Ok(StoreResponse::Session(standing)) => Ok((standing.session, standing.expires)),
         Ok(other) => panic!("{other:?}"),
         Err(failure) => Err(code(failure)),
     }

@@ -50,6 +50,18 @@ fn listed(world: &mut World<'_>, since: Timestamp, user: UserId) {
     assert_eq!(found, [version], "{user:?} since {since:?}");
 }
 
+pub(super) fn sessions_stand_as_of_the_same_clock(subject: &mut dyn Subject) {
+    let mut world = World::new(subject);
+    let [alice] = world.users();
+    let (before, ..) = changes(&mut world, None, None, None, 99);
+    let opened = world.login(alice);
+    let (between, ..) = changes(&mut world, None, None, None, 99);
+    let resumed = world.resume(alice, opened.session, opened.expires).unwrap();
+    let (after, ..) = changes(&mut world, None, None, None, 99);
+    let moments = [before, opened.as_of, between, resumed.as_of, after];
+    assert!(moments.is_sorted(), "{moments:?}");
+}
+
 pub(super) fn changes_show_conversations_and_users(subject: &mut dyn Subject) {
     let mut world = World::new(subject);
     let (start, conversations, users) = changes(&mut world, None, None, None, 99);

@@ -209,6 +209,7 @@ checks! {
     marks::marks_rise_and_never_fall,
     marks::marks_are_clamped_and_strangers_left_out,
     marks::marks_show_to_the_other_side,
+    changes::sessions_stand_as_of_the_same_clock,
     changes::changes_show_conversations_and_users,
     changes::changes_are_read_in_pages,
     texts::texts_come_back_as_they_were_sent,

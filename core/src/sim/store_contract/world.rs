@@ -10,8 +10,8 @@ use crate::protocol::reply::JoinState;
 use crate::protocol::request::{Anchor, FriendAction, GroupOtherAction, GroupSelfAction, UserRef};
 use crate::secret::Secret;
 use crate::store::{
-    Applied, Command, Done, Mark, Page, Read, ReadDone, Roster, StoreFailure, StoreRequest,
-    StoreResponse, StoreResult,
+    Applied, Command, Done, Mark, Page, Read, ReadDone, Roster, Standing, StoreFailure,
+    StoreRequest, StoreResponse, StoreResult,
 };
 use crate::time::Timestamp;
 
@@ -19,15 +19,6 @@ use super::Subject;
 
 /// The password of everyone.
 pub(super) const PASSWORD: &str = "correct horse";
-
-/// What a login answers.
-#[derive(Debug)]
-pub(super) struct Login {
-    pub(super) session: SessionId,
-    pub(super) expires: Timestamp,
-    pub(super) roster: Arc<Roster>,
-    pub(super) changed: Vec<(UserId, u64)>,
-}
 
 /// A store with people in it.
 pub(super) struct World<'a> {
@@ -103,7 +94,11 @@ impl<'a> World<'a> {
     }
 
     #[track_caller]
-    pub(super) fn try_login(&mut self, who: UserRef, password: &str) -> Result<Login, ErrorCode> {
+    pub(super) fn try_login(
+        &mut self,
+        who: UserRef,
+        password: &str,
+    ) -> Result<Standing, ErrorCode> {
         session(self.execute(StoreRequest::Login {
             who,
             password: Secret::new(password),
@@ -112,7 +107,7 @@ impl<'a> World<'a> {
     }
 
     #[track_caller]
-    pub(super) fn login(&mut self, user: UserId) -> Login {
+    pub(super) fn login(&mut self, user: UserId) -> Standing {
         self.try_login(UserRef::Id(user), PASSWORD).unwrap()
     }
 
@@ -121,7 +116,7 @@ impl<'a> World<'a> {
         user: UserId,
         of: SessionId,
         expires: Timestamp,
-    ) -> Result<Login, ErrorCode> {
+    ) -> Result<Standing, ErrorCode> {
         session(self.execute(StoreRequest::Resume {
             user,
             session: of,
@@ -475,19 +470,9 @@ pub(super) fn applied(result: StoreResult) -> Result<Applied, ErrorCode> {
 }
 
 #[track_caller]
-fn session(result: StoreResult) -> Result<Login, ErrorCode> {
+fn session(result: StoreResult) -> Result<Standing, ErrorCode> {
     match result {
-        Ok(StoreResponse::Session {
-            session,
-            expires,
-            roster,
-            changed,
-        }) => Ok(Login {
-            session,
-            expires,
-            roster,
-            changed,
-        }),
+        Ok(StoreResponse::Session(standing)) => Ok(standing),
         Ok(other) => panic!("a login answers {other:?}"),
         Err(failure) => Err(code(failure)),
     }

@@ -156,7 +156,7 @@ impl World<'_> {
     pub(super) fn committed(&mut self, result: &StoreResult) {
         let applied = match result {
             Ok(StoreResponse::Applied(applied)) => applied,
-            Ok(StoreResponse::Session { changed, .. }) => return self.note_versions(changed),
+            Ok(StoreResponse::Session(standing)) => return self.note_versions(&standing.changed),
             _ => return,
         };
         self.ledger.accounts += usize::from(matches!(applied.done, Done::Registered(_)));
