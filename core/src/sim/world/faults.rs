@@ -33,6 +33,8 @@ pub enum Fault {
     StoreLate,
     /// The store answers late what it carried out in time.
     AnswerLate,
+    /// The store reads the roster of a session a while after it opened or found it.
+    RosterLate,
     /// The store cannot be reached.
     StoreRefuses,
     /// The store has too much to do.
@@ -67,7 +69,7 @@ pub enum Fault {
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::RelayDrop,
         Self::RelayRepeat,
         Self::RelayDelay,
@@ -81,6 +83,7 @@ impl Fault {
         Self::RelayHang,
         Self::StoreLate,
         Self::AnswerLate,
+        Self::RosterLate,
         Self::StoreRefuses,
         Self::StoreBusy,
         Self::UnknownBefore,
@@ -124,6 +127,7 @@ impl Fault {
             Self::PresenceLost | Self::PresenceLate => random.between(50, 500),
             Self::PresenceStale | Self::TornFrame => random.between(200, 1000),
             Self::StoreLate | Self::AnswerLate | Self::CommitOutOfOrder => random.between(5, 150),
+            Self::RosterLate => random.between(50, 500),
             _ => random.between(2, 40),
         }
     }

@@ -247,6 +247,11 @@ impl<'a> World<'a> {
             Step::NodeLoses(link) => self.node_loses(link),
             Step::ReadAgain(link) => self.read_again(link),
             Step::Execute { job, answer } => self.execute(&job, answer),
+            Step::ReadRoster {
+                life,
+                token,
+                standing,
+            } => self.read_roster(life, token, *standing),
             Step::Answered {
                 life,
                 token,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::id::{RequestId, StoreToken, SubscriptionToken, UserId};
 use crate::protocol::{Event, Reply, Request, RequestError};
 use crate::relay::{Channel, RelayMessage};
-use crate::store::{StoreRequest, StoreResult};
+use crate::store::{Standing, StoreRequest, StoreResult};
 use crate::time::Timestamp;
 
 /// A node, by its place, and which of its lives is meant: what was for an earlier one is lost.
@@ -47,6 +47,12 @@ pub(super) enum Step {
     ReadAgain(LinkId),
     /// The store carries a request out, and answers so much later, where it says what happened.
     Execute { job: Arc<Job>, answer: Answer },
+    /// The store reads the roster of a session, and answers.
+    ReadRoster {
+        life: Life,
+        token: StoreToken,
+        standing: Box<Standing>,
+    },
     /// The store's answer arrives.
     Answered {
         life: Life,

@@ -7,7 +7,8 @@ use super::faults::Fault;
 use super::queue::{Answer, Job, Life, Step};
 use crate::engine::Input;
 use crate::id::StoreToken;
-use crate::store::{StoreError, StoreRequest, StoreResponse, StoreResult};
+use crate::protocol::ErrorCode;
+use crate::store::{Standing, StoreError, StoreFailure, StoreRequest, StoreResponse, StoreResult};
 
 impl World<'_> {
     /// A node asks the store.
@@ -92,8 +93,11 @@ impl World<'_> {
         if self.faults.hits(Fault::CommitOutOfOrder, &mut self.random) {
             clock = clock - self.random.millis(1, 5000);
         }
-        let result = self.store.execute(request.clone(), clock);
+        let mut result = self.store.execute(request.clone(), clock);
         self.committed(&result);
+        if let Ok(StoreResponse::Session(standing)) = &mut result {
+            standing.as_of = self.now;
+        }
         let shown = answer;
         let told: StoreResult = match answer {
             Answer::Told => result,
@@ -124,16 +128,53 @@ impl World<'_> {
                 (Err(error), _) => format!("store   node {node}: {what}: {error}"),
             }
         });
+        let (life, token) = (*life, *token);
+        if let Ok(StoreResponse::Session(standing)) = &told
+            && self.faults.hits(Fault::RosterLate, &mut self.random)
+        {
+            let at = self.now + self.random.millis(1, 3000);
+            let standing = Box::new(standing.clone());
+            self.queue.push(
+                at,
+                Step::ReadRoster {
+                    life,
+                    token,
+                    standing,
+                },
+            );
+            return;
+        }
+        self.answer(life, token, told);
+    }
+
+    /// The store reads the roster of a session, as of now.
+    pub(super) fn read_roster(&mut self, life: Life, token: StoreToken, standing: Standing) {
+        let roster = self.store.roster(standing.roster.user, self.now);
+        let result = match roster {
+            Some(roster) => Ok(StoreResponse::Session(Standing {
+                roster: Arc::new(roster),
+                as_of: self.now,
+                ..standing
+            })),
+            None => Err(StoreFailure::Refused(ErrorCode::TokenExpired.into())),
+        };
+        self.say(|_| format!("store   node {}: the roster, late", life.node));
+        self.answer(life, token, result);
+    }
+
+    /// The store's answer is on its way.
+    fn answer(&mut self, life: Life, token: StoreToken, result: StoreResult) {
         let mut delay = self.random.millis(0, 2);
         if self.faults.hits(Fault::AnswerLate, &mut self.random) {
             delay = self.random.millis(10, 3000);
         }
+        let result = Box::new(result);
         self.queue.push(
             self.now + delay,
             Step::Answered {
-                life: *life,
-                token: *token,
-                result: Box::new(told),
+                life,
+                token,
+                result,
             },
         );
     }
