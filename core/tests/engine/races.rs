@@ -5,7 +5,7 @@ use std::time::Duration;
 use parlor_core::id::{ConnectionId, Seq, StoreToken, UserId};
 use parlor_core::protocol::reply::SessionReply;
 use parlor_core::protocol::request::{FriendAction, GroupOtherAction, UserRef};
-use parlor_core::protocol::{Event, NoticeCode, Reply, Request};
+use parlor_core::protocol::{ErrorCode, Event, NoticeCode, Reply, Request};
 use parlor_core::relay::RelayMessage;
 use parlor_core::sim::Sent;
 use parlor_core::store::{Read, StoreRequest, StoreResponse, StoreResult};
@@ -105,7 +105,7 @@ fn a_resumed_session_that_ended_meanwhile_is_said_to_be_expired() {
     let [Sent::Reply(_, Err(error))] = &sent[..] else {
         panic!("{sent:?}")
     };
-    assert_eq!(error.code, parlor_core::protocol::ErrorCode::TokenExpired);
+    assert_eq!(error.code, ErrorCode::TokenExpired);
 }
 
 #[test]
@@ -148,6 +148,29 @@ fn a_session_that_others_replaced_before_it_was_answered_ends_at_once() {
     for connection in others {
         assert!(!closed(&world.node.take(connection)), "{connection:?}");
     }
+}
+
+#[test]
+fn a_login_whose_session_others_replaced_may_be_tried_again() {
+    let mut world = World::new();
+    world.register("a");
+    world.node.hold_store();
+    let first = world.begin(login_of("a"));
+    let late = world.carry_out();
+    let others: Vec<_> = (0..8).map(|_| world.begin(login_of("a"))).collect();
+    world.node.release_store().unwrap();
+    for connection in others {
+        assert!(!closed(&world.node.take(connection)), "{connection:?}");
+    }
+    // Its roster is older than what the others brought: it is read again, for a session that the
+    // store does not have any more.
+    world.say(late);
+    let sent = world.node.take(first);
+    let [Sent::Reply(_, Err(error))] = &sent[..] else {
+        panic!("{sent:?}")
+    };
+    assert_eq!(error.code, ErrorCode::Busy);
+    assert!(error.retry_ms.is_some());
 }
 
 #[test]

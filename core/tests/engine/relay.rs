@@ -96,6 +96,16 @@ fn a_session_resumed_elsewhere_replaces_the_connection_here_and_not_a_later_one(
 }
 
 #[test]
+fn the_engine_knows_whether_the_relay_is_there() {
+    let mut world = World::cluster();
+    assert!(world.node.engine.relay_is_up());
+    world.node.input(Input::RelayLost).unwrap();
+    assert!(!world.node.engine.relay_is_up());
+    world.node.input(Input::RelayUp).unwrap();
+    assert!(world.node.engine.relay_is_up());
+}
+
+#[test]
 fn a_receipt_is_told_once_to_each_side() {
     let mut world = World::cluster();
     let circle = world.circle(2);

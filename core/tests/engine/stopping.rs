@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use parlor_core::engine::{Effect, Engine, Input};
@@ -8,6 +9,24 @@ use parlor_core::store::StoreError;
 use parlor_core::time::Timestamp;
 
 use crate::{World, config, send, user};
+
+#[test]
+fn a_drain_spreads_the_return_of_its_clients() {
+    let mut world = World::new();
+    let connections: Vec<ConnectionId> = (0..40).map(|_| world.connect()).collect();
+    assert!(!world.node.engine.is_draining());
+    world.node.input(Input::Drain).unwrap();
+    assert!(world.node.engine.is_draining());
+    let waits: BTreeSet<u64> = connections
+        .into_iter()
+        .flat_map(|connection| world.node.take(connection))
+        .filter_map(|sent| match sent {
+            Sent::Event(Event::Notice { retry_ms, .. }) => retry_ms,
+            _ => None,
+        })
+        .collect();
+    assert!(waits.len() > 20, "{waits:?}");
+}
 
 #[test]
 fn a_drain_finishes_what_is_under_way_and_writes_the_cursors() {
