@@ -9,6 +9,7 @@ pub(crate) struct Counters {
     changes: AtomicU64,
     repeats: AtomicU64,
     failures: AtomicU64,
+    hashes: AtomicU64,
 }
 
 /// What a store has done since it was opened, and what is under way in it.
@@ -23,6 +24,8 @@ pub struct Status {
     pub repeats: u64,
     /// Changes that failed: the database was away, refused them, or did not say.
     pub failures: u64,
+    /// Passwords that were hashed, to be stored or to be compared.
+    pub hashes: u64,
     /// Changes and cursors under way.
     pub writing: usize,
     /// Reads under way.
@@ -48,6 +51,11 @@ impl Counters {
         self.failures.fetch_add(changes as u64, Ordering::Relaxed);
     }
 
+    /// Counts a password that is hashed.
+    pub(crate) fn hashed(&self) {
+        self.hashes.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Reads every counter.
     pub(crate) fn read(&self) -> Status {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -56,6 +64,7 @@ impl Counters {
             changes: read(&self.changes),
             repeats: read(&self.repeats),
             failures: read(&self.failures),
+            hashes: read(&self.hashes),
             ..Status::default()
         }
     }

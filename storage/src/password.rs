@@ -98,7 +98,7 @@ async fn command(
 ) -> Result<Work, StoreFailure> {
     Ok(match work {
         PasswordWork::Register { name, password } => {
-            let hash = hasher.clone().hash(password).await?;
+            let hash = hash(context, hasher, password).await?;
             Work::Change(Command::Register { name, hash })
         }
         PasswordWork::Login {
@@ -120,7 +120,7 @@ async fn command(
             new,
         } => {
             let (_, verified) = verified(context, hasher, &UserRef::Id(user), old).await?;
-            let hash = hasher.clone().hash(new).await?;
+            let hash = hash(context, hasher, new).await?;
             Work::Change(Command::ChangePassword {
                 user,
                 session,
@@ -150,11 +150,22 @@ async fn verified(
         .filter(|(_, row)| row.name.is_some())
         .map(|(user, row)| (user, row.hash));
     let hash = found.as_ref().map(|(_, hash)| hash.clone());
+    context.counters.hashed();
     let right = hasher.clone().verify(password, hash).await;
     match found {
         Some(found) if right => Ok(found),
         _ => Err(StoreFailure::Refused(ErrorCode::BadCredentials.into())),
     }
+}
+
+/// Returns the hash to store.
+async fn hash(
+    context: &Context,
+    hasher: &Arc<Hasher>,
+    password: Secret,
+) -> Result<Secret, StoreFailure> {
+    context.counters.hashed();
+    hasher.clone().hash(password).await
 }
 
 /// Hashes and verifies.

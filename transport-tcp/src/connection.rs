@@ -12,6 +12,7 @@ use async_std::future;
 use socket2::SockRef;
 
 use crate::framing::{Deframer, TooLarge};
+use crate::proxy::looks_like_header;
 use crate::tls::Tls;
 
 /// How long [`FrameWriter::close`] waits for the peer to take the last bytes.
@@ -43,6 +44,18 @@ pub struct Connection {
 pub struct FrameReader {
     shared: Arc<Shared>,
     deframer: Deframer,
+    start: Start,
+}
+
+/// What is known of a connection's first frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Start {
+    /// It has not come.
+    Awaited,
+    /// It was a frame.
+    Frame,
+    /// It was a header of the PROXY protocol, where none is trusted.
+    Header,
 }
 
 /// The half of a connection that bytes are written to.
@@ -116,6 +129,7 @@ impl Connection {
         let reader = FrameReader {
             shared: Arc::clone(&self.shared),
             deframer: Deframer::new(self.limit),
+            start: Start::Awaited,
         };
         let writer = FrameWriter {
             shared: self.shared,
@@ -133,8 +147,9 @@ impl FrameReader {
     ///
     /// # Errors
     ///
-    /// What the operating system reports of the socket, such as a reset by the peer; the connection
-    /// is then of no more use.
+    /// What the operating system reports of the socket, such as a reset by the peer; `InvalidData`
+    /// where the first frame is a header of the PROXY protocol, by which somebody who is no trusted
+    /// proxy would tell an address. The connection is then of no more use.
     pub async fn read(&mut self, mut on_frame: impl FnMut(&[u8])) -> io::Result<Arrival> {
         loop {
             if self.deframer.is_too_large() {
@@ -146,14 +161,19 @@ impl FrameReader {
             if self.shared.closing.load(Ordering::Acquire) {
                 return Ok(Arrival::End);
             }
-            let deframer = &mut self.deframer;
+            let (deframer, start) = (&mut self.deframer, &mut self.start);
             let mut length = 0;
             let mut too_large = false;
             let goes_on = self.shared.receive(|bytes| {
                 length += bytes.len();
-                too_large |= deframer.feed(bytes, &mut on_frame) == Err(TooLarge);
+                let on_frame = |frame: &[u8]| start.pass(frame, &mut on_frame);
+                too_large |= deframer.feed(bytes, on_frame) == Err(TooLarge);
             });
             return match goes_on {
+                _ if self.start == Start::Header => Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "a PROXY header came from an address that is no trusted proxy's",
+                )),
                 _ if too_large => Ok(Arrival::TooLarge),
                 Err(error) if is_passing(&error) => continue,
                 Err(error) => Err(error),
@@ -162,6 +182,21 @@ impl FrameReader {
                 Ok(true) if length == 0 => continue,
                 Ok(true) => Ok(Arrival::Frames),
             };
+        }
+    }
+}
+
+impl Start {
+    /// Hands a frame over, unless a header came first.
+    fn pass(&mut self, frame: &[u8], on_frame: &mut impl FnMut(&[u8])) {
+        if *self == Self::Awaited {
+            *self = match looks_like_header(frame) {
+                true => Self::Header,
+                false => Self::Frame,
+            };
+        }
+        if *self == Self::Frame {
+            on_frame(frame);
         }
     }
 }

@@ -52,7 +52,7 @@ pub struct ListenerOptions {
 #[derive(Clone, Debug)]
 pub struct ProxyOptions {
     /// Where the trusted proxies are. A connection from there must begin with a header of the PROXY
-    /// protocol; on any other, such a header is what it is without it: bytes of a frame.
+    /// protocol; on any other, such a header ends the connection.
     pub from: Vec<Network>,
     /// How long the header may take. The specification asks for 3 seconds at least.
     pub timeout: Duration,

@@ -8,13 +8,14 @@
 
 mod common;
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use async_std::future;
 use async_std::io::{ReadExt, WriteExt};
 use async_std::net::TcpStream;
-use parlor_transport_tcp::{Connection, Listener, ListenerOptions, ProxyOptions};
+use parlor_transport_tcp::{Arrival, Connection, Listener, ListenerOptions, ProxyOptions};
 
 use common::{read_frames, within, write_all};
 
@@ -111,14 +112,32 @@ async fn a_proxy_that_names_nobody_is_the_client() {
 }
 
 #[async_std::test]
-async fn a_header_from_anybody_else_is_a_frame() {
+async fn a_header_from_anybody_else_ends_the_connection() {
+    let listener = listen("10.0.0.0/8", |_| ()).await;
+    for header in [V1, V2, LOCAL] {
+        let mut peer = connect(&listener).await;
+        peer.write_all(&[header, b"one\n"].concat()).await.unwrap();
+        let (mut reader, _writer) = within(listener.accept()).await.split();
+        let error = loop {
+            let read = reader.read(|frame| panic!("{frame:?} was handed over"));
+            match within(read).await {
+                Ok(arrival) => assert_eq!(arrival, Arrival::Frames),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), ErrorKind::InvalidData);
+    }
+}
+
+#[async_std::test]
+async fn only_what_comes_first_is_taken_for_a_header() {
     let listener = listen("10.0.0.0/8", |_| ()).await;
     let mut peer = connect(&listener).await;
-    peer.write_all(&[V1, b"one\n"].concat()).await.unwrap();
+    peer.write_all(&[b"one\n", V1].concat()).await.unwrap();
     let connection = within(listener.accept()).await;
     let origin = peer.local_addr().unwrap();
     let line = V1.strip_suffix(b"\r\n").unwrap();
-    check(connection, &peer, origin, &[line, b"one"]).await;
+    check(connection, &peer, origin, &[b"one", line]).await;
 }
 
 #[async_std::test]

@@ -215,6 +215,7 @@ impl Page<'_> {
             changes,
             repeats,
             failures,
+            hashes,
             writing,
             reading,
             hashing,
@@ -232,6 +233,7 @@ impl Page<'_> {
                 repeats,
             ),
             ("store_failures", "Changes that failed", failures),
+            ("store_hashes", "Passwords hashed, or compared", hashes),
         ] {
             self.counter(name, help, count)?;
         }

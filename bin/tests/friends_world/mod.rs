@@ -1,5 +1,7 @@
 //! Two friends on two nodes, and what they notice of the relay between these.
 
+#![allow(dead_code, reason = "not all tests that share this module use it all")]
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -9,7 +11,6 @@ use serde_json::json;
 use crate::program_world::Client;
 
 /// Two who are friends, connected and logged in.
-#[allow(dead_code, reason = "not all tests that share this module use it all")]
 pub(crate) struct Friends {
     pub(crate) alice: Client,
     pub(crate) bob: Client,

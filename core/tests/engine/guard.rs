@@ -231,6 +231,83 @@ fn a_session_is_no_place_to_guess_from() {
     world.ok(connection, change("password"));
 }
 
+/// Plays 10,000 tries, one each 360 ms, which is an hour; returns how many were looked at.
+fn an_hour_of(
+    world: &mut World,
+    mut attempt: impl FnMut(usize) -> (String, UserRef),
+) -> (usize, usize) {
+    let (mut looked_at, mut in_the_first_minute) = (0, 0);
+    for number in 0..10_000 {
+        let (address, who) = attempt(number);
+        match try_login(world, &address, who, "wrong password").unwrap_err() {
+            WRONG => looked_at += 1,
+            (ErrorCode::RateLimited, Some(1..)) => {}
+            other => panic!("{other:?}"),
+        }
+        world.wait(Duration::from_millis(360));
+        if number == 60_000 / 360 {
+            in_the_first_minute = looked_at;
+        }
+    }
+    (looked_at, in_the_first_minute)
+}
+
+/// A world with the guard as it is by default, but for the size of its tables; `a` has an account,
+/// and was in from home.
+fn guarded_by_default() -> World {
+    let mut world = World::with(Config {
+        rates: Some(guarded_with_entries(100)),
+        ..config()
+    });
+    world.register("a");
+    try_login(&mut world, HOME, named("a"), "password").unwrap();
+    world
+}
+
+#[test]
+fn of_ten_thousand_tries_at_an_account_from_an_address_seventeen_are_looked_at() {
+    let mut world = guarded_by_default();
+    let by_name = |_| (ELSEWHERE.to_owned(), named("a"));
+    assert_eq!(an_hour_of(&mut world, by_name), (17, 10));
+    assert_eq!(an_hour_of(&mut world, by_name).0, 4, "and so each hour");
+    let by_number = |_| (ELSEWHERE.to_owned(), UserRef::Id(UserId(1)));
+    assert_eq!(an_hour_of(&mut world, by_number).0, 17, "by number apart");
+    for address in [HOME, "203.0.113.1"] {
+        try_login(&mut world, address, named("a"), "password").unwrap();
+    }
+}
+
+#[test]
+fn of_ten_thousand_names_from_an_address_a_hundred_and_fourteen_are_looked_at() {
+    let mut world = guarded_by_default();
+    let each = |number| ("198.51.100.8".to_owned(), named(&format!("name {number}")));
+    assert_eq!(an_hour_of(&mut world, each), (114, 55));
+    assert_eq!(an_hour_of(&mut world, each).0, 60, "and so each hour");
+    assert_eq!(world.node.engine.counts().guarded, 100, "no table grows");
+    for address in [HOME, ELSEWHERE] {
+        try_login(&mut world, address, named("a"), "password").unwrap();
+    }
+}
+
+#[test]
+fn of_ten_thousand_tries_from_as_many_addresses_a_hundred_and_sixty_four_are_looked_at() {
+    let mut world = guarded_by_default();
+    let everywhere = |number: usize| {
+        let address = format!("198.18.{}.{}", number / 250, number % 250);
+        (address, named("a"))
+    };
+    assert_eq!(an_hour_of(&mut world, everywhere), (164, 104));
+    assert_eq!(world.node.engine.counts().guarded, 100, "no table grows");
+    // Who was in before is in at once, and who was not after a minute.
+    try_login(&mut world, HOME, named("a"), "password").unwrap();
+    let (code, retry) = try_login(&mut world, ELSEWHERE, named("a"), "password").unwrap_err();
+    assert_eq!(code, ErrorCode::RateLimited);
+    let retry = Duration::from_millis(retry.unwrap());
+    assert!(retry <= Duration::from_secs(60), "{retry:?}");
+    world.wait(retry);
+    try_login(&mut world, ELSEWHERE, named("a"), "password").unwrap();
+}
+
 #[test]
 fn clients_without_an_address_are_guarded_by_account() {
     let mut world = guarded();

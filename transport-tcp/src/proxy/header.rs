@@ -99,6 +99,12 @@ fn whole(bytes: &[u8]) -> Result<Whole, BadHeader> {
     }
 }
 
+/// Tells whether a connection's first frame is what a header makes of it where none is expected.
+pub(crate) fn looks_like_header(first_frame: &[u8]) -> bool {
+    // Version 2 begins with two empty lines, and with a zero byte between two line ends.
+    first_frame.starts_with(V1_SIGNATURE) || first_frame == b"\0"
+}
+
 /// Tells whether `bytes` begins with a signature, or may come to.
 fn begins(bytes: &[u8], signature: &[u8]) -> bool {
     let length = bytes.len().min(signature.len());

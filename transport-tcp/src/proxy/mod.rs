@@ -11,6 +11,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use async_io::Async;
 
+pub(crate) use header::looks_like_header;
 pub use header::{BadHeader, Header, HeaderReader, MAX_HEADER};
 pub use network::{BadNetwork, Network};
 

@@ -1,0 +1,73 @@
+//! The side port of a node, as operators ask it.
+
+#![allow(dead_code, reason = "not all tests that share this module use it all")]
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// The arguments of a node that has a side port.
+pub(crate) const SIDE_PORT: [&str; 2] = ["--admin", "127.0.0.1:0"];
+
+/// Returns the address of the side port that a node's first line names.
+pub(crate) fn side_port(ready: &str) -> String {
+    let (_, address) = ready.split_once("watched at http://").unwrap();
+    address.to_owned()
+}
+
+/// Sends bytes to the side port and returns status and body of what comes back.
+pub(crate) fn exchange(address: &str, request: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|it| it.parse().ok());
+    (status.unwrap_or(0), body.to_owned())
+}
+
+/// Asks for a page.
+pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
+    exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
+}
+
+/// Everything that a node counts, by name and labels; what was never counted is zero.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics(BTreeMap<String, f64>);
+
+impl Metrics {
+    /// Reads the metrics, each line of which must have the form of OpenMetrics.
+    pub(crate) fn read(address: &str) -> Self {
+        let (status, body) = get(address, "/metrics");
+        assert_eq!(status, 200, "{body}");
+        assert!(body.ends_with("# EOF\n"), "{body}");
+        let samples = body.lines().filter(|line| !line.starts_with('#'));
+        let sample = |line: &str| {
+            let (name, value) = line.rsplit_once(' ').expect(line);
+            assert!(name.starts_with("parlor_"), "{line}");
+            (name.to_owned(), value.parse().expect(line))
+        };
+        Self(samples.map(sample).collect())
+    }
+
+    /// Returns a metric's value.
+    pub(crate) fn get(&self, name: &str) -> f64 {
+        self.0.get(name).copied().unwrap_or(0.0)
+    }
+
+    /// Returns how many notices of a kind were sent.
+    pub(crate) fn notices(&self, code: &str) -> f64 {
+        self.get(&format!("parlor_notices_total{{code=\"{code}\"}}"))
+    }
+
+    /// Returns how many requests had an outcome.
+    pub(crate) fn requests(&self, op: &str, outcome: &str) -> f64 {
+        self.get(&format!(
+            "parlor_requests_total{{op=\"{op}\",outcome=\"{outcome}\"}}"
+        ))
+    }
+}
