@@ -182,6 +182,7 @@ fn account() -> impl Strategy<Value = Command> {
         3 => user().prop_map(move |user| Command::OpenSession {
             user,
             verified: hash(),
+            renewed: None,
             device: None,
         }),
         1 => (user(), 1..6_u64).prop_map(|(user, session)| Command::CloseSession {

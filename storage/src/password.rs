@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use argon2::{Algorithm, Argon2, Params, PasswordHasher as _, PasswordVerifier as _, Version};
+use argon2::{
+    Algorithm, Argon2, Params, PasswordHash, PasswordHasher as _, PasswordVerifier as _, Version,
+};
 use async_channel::{Receiver, Sender};
 use async_std::task::spawn_blocking;
 use parlor_core::id::{SessionId, UserId};
@@ -106,10 +108,12 @@ async fn command(
             password,
             device,
         } => {
-            let (user, verified) = verified(context, hasher, &who, password).await?;
+            let (user, verified) = verified(context, hasher, &who, password.clone()).await?;
+            let renewed = renewed(context, hasher, password, verified.clone()).await;
             Work::Session(Command::OpenSession {
                 user,
                 verified,
+                renewed,
                 device,
             })
         }
@@ -156,6 +160,26 @@ async fn verified(
         Some(found) if right => Ok(found),
         _ => Err(StoreFailure::Refused(ErrorCode::BadCredentials.into())),
     }
+}
+
+/// Returns a right password's hash at the present cost, where the stored one has another. It has the
+/// same salt, by which the rules know that the password has not changed.
+async fn renewed(
+    context: &Context,
+    hasher: &Arc<Hasher>,
+    password: Secret,
+    stored: Secret,
+) -> Option<Secret> {
+    if hasher.is_current(&stored) {
+        return None;
+    }
+    context.counters.hashed();
+    let hasher = Arc::clone(hasher);
+    let renewed = spawn_blocking(move || hasher.renew(&password, &stored)).await;
+    // The old one still serves.
+    renewed
+        .inspect_err(|reason| error!(reason, "a password could not be hashed anew"))
+        .ok()
 }
 
 /// Returns the hash to store.
@@ -210,6 +234,21 @@ impl Hasher {
             })
     }
 
+    /// Tells whether a hash has the present cost.
+    fn is_current(&self, hash: &Secret) -> bool {
+        cost(hash) == cost(&self.dummy)
+    }
+
+    /// Hashes at the present cost, with the salt of another hash.
+    fn renew(&self, password: &Secret, stored: &Secret) -> Result<Secret, String> {
+        let stored = PasswordHash::new(stored.expose()).map_err(|error| error.to_string())?;
+        let salt = stored.salt.ok_or("it has no salt")?;
+        self.argon2
+            .hash_password_with_salt(password.expose().as_bytes(), salt.as_ref())
+            .map(|hash| Secret::new(hash.to_string()))
+            .map_err(|error| error.to_string())
+    }
+
     async fn verify(self: Arc<Self>, password: Secret, hash: Option<Secret>) -> bool {
         spawn_blocking(move || {
             let hash = hash.as_ref().unwrap_or(&self.dummy);
@@ -222,10 +261,40 @@ impl Hasher {
     }
 }
 
+/// Returns what a PHC string says of algorithm, version and cost: all that is before salt and hash.
+fn cost(hash: &Secret) -> Option<&str> {
+    hash.expose().rsplitn(3, '$').nth(2)
+}
+
 /// Hashes with a random salt, as a PHC string.
 fn phc(argon2: &Argon2<'_>, password: &[u8]) -> Result<Secret, String> {
     argon2
         .hash_password(password)
         .map(|hash| Secret::new(hash.to_string()))
         .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_std::task::block_on;
+    use parlor_core::secret::Secret;
+
+    use super::{Hasher, cost};
+    use crate::options::PasswordOptions;
+
+    #[test]
+    fn whoever_is_not_there_costs_what_a_password_costs_today() {
+        let options = PasswordOptions {
+            memory_kib: 24,
+            iterations: 3,
+            ..PasswordOptions::default()
+        };
+        let hasher = Arc::new(block_on(Hasher::new(options)).unwrap());
+        let hash = block_on(hasher.clone().hash(Secret::new("password"))).unwrap();
+        assert_eq!(cost(&hash), Some("$argon2id$v=19$m=24,t=3,p=1"));
+        assert_eq!(cost(&hasher.dummy), cost(&hash));
+        assert!(hasher.is_current(&hash));
+    }
 }

@@ -23,6 +23,7 @@ mod friend;
 mod group;
 mod group_member;
 mod lookup;
+mod password;
 mod plan;
 
 use crate::store::{Applied, Command, ReadSet, Refusal, View};
@@ -89,8 +90,9 @@ fn decide(command: &Command, view: &View) -> Result<Plan, Refusal> {
         Command::OpenSession {
             user,
             verified,
+            renewed,
             device,
-        } => account::open_session(view, *user, verified, device.as_ref()),
+        } => account::open_session(view, *user, verified, renewed.as_ref(), device.as_ref()),
         Command::CloseSession { user, session } => account::close_session(view, *user, *session),
         Command::ChangePassword {
             user,

@@ -31,6 +31,9 @@ pub enum Command {
         /// The hash that the password was verified against: refused with `bad_credentials` when
         /// it is no longer the user's.
         verified: Secret,
+        /// The same password's hash at today's cost and with the same salt, where the one that was
+        /// verified has another cost: replaces it.
+        renewed: Option<Secret>,
         /// What the user calls the device.
         device: Option<SmolStr>,
     },

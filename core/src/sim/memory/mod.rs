@@ -211,6 +211,7 @@ impl MemoryStore {
         let command = Command::OpenSession {
             user,
             verified,
+            renewed: None,
             device,
         };
         let applied = self.apply(command, now)?;
