@@ -10,6 +10,7 @@ mod cluster;
 mod config;
 mod dev_cert;
 mod logging;
+mod manager;
 mod migrate;
 mod proc;
 mod relay;

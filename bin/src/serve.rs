@@ -25,8 +25,10 @@ use tracing::{error, info, warn};
 use crate::cli::ServeArguments;
 use crate::config::{self, ConfigError, Settings};
 use crate::logging::{self, BadLevel};
+use crate::manager::Manager;
 use crate::relay::{self, RelayFailure};
-use crate::{admin, fail, print, tls};
+use crate::tls::Certificate;
+use crate::{admin, fail, print};
 
 /// How long a drain may take, whatever hangs: shorter than the half minute that is promised.
 pub(crate) const DRAIN: Duration = Duration::from_secs(28);
@@ -83,8 +85,13 @@ pub(crate) fn run(arguments: &ServeArguments) -> ExitCode {
 async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
     // First of all, so that no signal is lost.
     let mut signals = Signals::new([Signal::Term, Signal::Int]).map_err(Failure::Signals)?;
+    let hangups = Signals::new([Signal::Hup]).map_err(Failure::Signals)?;
+    let manager = Manager::from_environment();
     raise_descriptor_limit();
-    let running = start(settings).await?;
+    let (running, readiness) = start(settings).await?;
+    manager.ready(&readiness.status);
+    task::spawn(manager.clone().watch(running.node.clone()));
+    task::spawn(read_anew(hangups, manager.clone(), readiness));
     let signal = {
         let ended = std::pin::pin!(running.node.wait());
         match select(ended, signals.next()).await {
@@ -100,6 +107,7 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
         signal = name(signal.as_ref()),
         "draining; a second signal ends at once"
     );
+    manager.stopping();
     running.node.drain();
     let drained = std::pin::pin!(future::timeout(DRAIN, drained(&running)));
     Ok(match select(drained, signals.next()).await {
@@ -140,8 +148,27 @@ impl Running {
     }
 }
 
+/// What there is to say of a node that serves, and to read anew.
+struct Readiness {
+    /// Where it listens and stores.
+    status: String,
+    certificate: Option<Certificate>,
+}
+
+/// Reads anew at each SIGHUP what can be without a restart, which is the certificate.
+async fn read_anew(mut hangups: Signals, manager: Manager, readiness: Readiness) {
+    while let Some(_hangup) = hangups.next().await {
+        manager.reloading();
+        match &readiness.certificate {
+            Some(certificate) => certificate.renew().await,
+            None => info!("SIGHUP: there is no certificate to read anew"),
+        }
+        manager.ready(&readiness.status);
+    }
+}
+
 /// Starts the node and says so on stdout.
-async fn start(settings: &Settings) -> Result<Running, Failure> {
+async fn start(settings: &Settings) -> Result<(Running, Readiness), Failure> {
     // Before the store: a server that runs already keeps its database to itself.
     let mut builder = Node::builder();
     let mut listening = Vec::new();
@@ -150,9 +177,11 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
         listening.push(format!("on {}", listener.local_addr()));
         builder = builder.transport(listener);
     }
+    let mut certificate = None;
     if let Some(tls) = &settings.tls {
-        let acceptor = tls::start(tls.clone(), settings.handshake).await?;
-        let listener = listen(settings, &tls.listen, "--tls-listen", Some(acceptor)).await?;
+        let read = Certificate::read(tls.clone(), settings.handshake).await?;
+        let acceptor = Some(certificate.insert(read).acceptor());
+        let listener = listen(settings, &tls.listen, "--tls-listen", acceptor).await?;
         listening.push(format!("with TLS on {}", listener.local_addr()));
         builder = builder.transport(listener);
     }
@@ -189,18 +218,22 @@ async fn start(settings: &Settings) -> Result<Running, Failure> {
         }
         None => String::new(),
     };
-    let ready = format!(
-        "parlor is ready: listening {listening}, storing in {}{watched}\n",
+    let status = format!(
+        "listening {listening}, storing in {}{watched}",
         settings.store_without_password()
     );
     // Nobody has to watch: a server whose stdout is closed serves all the same.
-    let _closed = print(&ready);
+    let _closed = print(&format!("parlor is ready: {status}\n"));
     info!(
         listening,
         store = settings.store_without_password(),
         "ready"
     );
-    Ok(running)
+    let readiness = Readiness {
+        status,
+        certificate,
+    };
+    Ok((running, readiness))
 }
 
 async fn listen(

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use async_signal::{Signal, Signals};
 use async_std::task;
-use futures::StreamExt as _;
 use jiff::Timestamp;
 use parlor_transport_tcp::{Identity, TlsAcceptor, TlsError};
 use tracing::{error, info, warn};
@@ -14,32 +12,35 @@ use crate::config::Tls;
 /// How long before its end a certificate is warned of.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * 86_400);
 
-/// Reads the certificate, and again whenever a SIGHUP comes.
-///
-/// # Errors
-/// The certificate cannot be used now.
-pub(crate) async fn start(tls: Tls, handshake: Duration) -> Result<TlsAcceptor, TlsError> {
-    // Before anything that takes time: without a handler, the signal would end the program.
-    let signals = Signals::new([Signal::Hup]);
-    let identity = load(tls.clone()).await?;
-    report(&identity);
-    let acceptor = TlsAcceptor::new(identity, handshake);
-    match signals {
-        Ok(signals) => {
-            task::spawn(renew(signals, tls, acceptor.clone()));
-        }
-        Err(error) => warn!(%error, "cannot watch for SIGHUP: certificates need a restart"),
-    }
-    Ok(acceptor)
+/// The certificate that new connections are shown.
+pub(crate) struct Certificate {
+    tls: Tls,
+    acceptor: TlsAcceptor,
 }
 
-/// Reads the certificate anew at each signal. What is wrong with a new one leaves the old one.
-async fn renew(mut signals: Signals, tls: Tls, acceptor: TlsAcceptor) {
-    while let Some(_hangup) = signals.next().await {
-        match load(tls.clone()).await {
+impl Certificate {
+    /// Reads the certificate.
+    ///
+    /// # Errors
+    /// It cannot be used now.
+    pub(crate) async fn read(tls: Tls, handshake: Duration) -> Result<Self, TlsError> {
+        let identity = load(tls.clone()).await?;
+        report(&identity);
+        let acceptor = TlsAcceptor::new(identity, handshake);
+        Ok(Self { tls, acceptor })
+    }
+
+    /// Returns what shows it.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        self.acceptor.clone()
+    }
+
+    /// Reads it anew. What is wrong with a new one leaves the old one.
+    pub(crate) async fn renew(&self) {
+        match load(self.tls.clone()).await {
             Ok(identity) => {
                 report(&identity);
-                acceptor.renew(identity);
+                self.acceptor.renew(identity);
                 info!("new connections are shown the certificate that was read anew");
             }
             Err(error) => error!(%error, "the certificate stays the one that it was"),
