@@ -4,6 +4,8 @@
 mod file;
 mod print;
 mod rates;
+#[cfg(test)]
+mod sample;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -310,7 +312,7 @@ pub(crate) fn without_password(url: &str) -> String {
 mod tests {
     use super::{ConfigError, File, Settings, without_password};
 
-    fn settings(text: &str) -> Result<Settings, String> {
+    pub(super) fn settings(text: &str) -> Result<Settings, String> {
         let mut settings = Settings::default();
         let file = File::parse(text).map_err(|(line, message)| format!("{line}: {message}"))?;
         let applied = file.apply(&mut settings).and_then(|tls| {
