@@ -41,6 +41,7 @@ pub use error::ServerError;
 pub use mariadb::MariaDb;
 pub use nginx::{Nginx, balancer, stream_module};
 pub use port::free_port;
+pub use program::find;
 pub use redis::client::{RedisClient, Reply};
 pub use redis::cluster::RedisCluster;
 pub use redis::sentinel::RedisSentinel;

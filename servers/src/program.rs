@@ -8,8 +8,12 @@ use crate::error::ServerError;
 /// Where servers are installed, though not every user's search path names it.
 const SYSTEM: [&str; 3] = ["/usr/local/sbin", "/usr/sbin", "/sbin"];
 
-/// Finds a program by its name.
-pub(crate) fn find(program: &'static str, package: &'static str) -> Result<PathBuf, ServerError> {
+/// Finds a program by its name, in the search path and where servers are installed; `package` is the
+/// one of Debian that has it.
+///
+/// # Errors
+/// [`ServerError::Missing`] where it is nowhere.
+pub fn find(program: &'static str, package: &'static str) -> Result<PathBuf, ServerError> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)
         .chain(SYSTEM.iter().map(PathBuf::from))
