@@ -11,7 +11,7 @@
 mod program_world;
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
@@ -202,4 +202,37 @@ fn a_side_port_that_is_taken_is_named() {
     assert_eq!(code, Some(1));
     assert!(complaint.contains("--admin"), "{complaint}");
     assert_eq!(complaint.lines().count(), 1, "{complaint}");
+}
+
+#[test]
+fn the_side_port_serves_so_many_at_a_time_and_waits_for_none_of_them_for_long() {
+    let folder = TempDir::new().unwrap();
+    let server = Server::start(folder.path(), &ADMIN);
+    let address = side_port(&server);
+    // They begin a request and never end it.
+    let mut silent: Vec<TcpStream> = (0..64)
+        .map(|_| {
+            let mut stream = TcpStream::connect(&address).unwrap();
+            stream.write_all(b"GET / HTTP/1.1\r\n").unwrap();
+            stream
+        })
+        .collect();
+    assert_eq!(get(&address, "/healthz").0, 200, "it comes to its turn");
+    let ended = |stream: &mut TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        stream.read(&mut [0; 1]).is_ok_and(|count| count == 0)
+    };
+    let cut = silent.iter_mut().map(ended).filter(|ended| *ended).count();
+    assert!(cut > 0, "none had to go first");
+    for stream in &mut silent {
+        stream.set_nonblocking(false).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
+        let end = stream.read(&mut [0; 1]).map_err(|error| error.kind());
+        assert!(
+            matches!(end, Ok(0) | Err(ErrorKind::ConnectionReset)),
+            "{end:?}"
+        );
+    }
 }

@@ -119,6 +119,30 @@ async fn a_refusal_is_an_error_of_ask() {
 }
 
 #[async_std::test]
+async fn who_never_looks_at_events_can_ask_for_nothing_more() {
+    let node = node();
+    let (mut ada, ada_id) = user(&node, "ada").await;
+    let (mut bob, bob_id) = user(&node, "bob").await;
+    soon(ada.ask(friend_request(bob_id))).await.unwrap();
+    soon(bob.ask(accept(ada_id))).await.unwrap();
+    // Each brings an event as well: what one sends comes back.
+    let mut refused = None;
+    for number in 0..2000 {
+        if let Err(error) = soon(ada.ask(send(bob_id, &number.to_string()))).await {
+            refused = Some(error);
+            break;
+        }
+    }
+    assert_eq!(refused, Some(AskError::Unread));
+    event(&mut ada, |event| {
+        matches!(event, Event::Message(_)).then_some(())
+    })
+    .await;
+    node.stop();
+    soon(node.wait()).await.unwrap();
+}
+
+#[async_std::test]
 async fn replies_carry_the_number_of_their_request() {
     let node = node();
     let mut connection = soon(node.connect()).await.unwrap();

@@ -211,3 +211,29 @@ impl Sink {
         self.door.answer(Mail::Stop);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt as _;
+    use parlor_core::engine::Input;
+    use parlor_core::id::ConnectionId;
+
+    use super::{CAPACITY, open};
+
+    #[test]
+    fn who_brings_more_than_the_engine_has_room_for_waits() {
+        let (door, _sink, inbox) = open();
+        let input = || {
+            door.input(Input::EndOfInput {
+                connection: ConnectionId(1),
+            })
+        };
+        for _ in 0..CAPACITY {
+            assert_eq!(input().now_or_never(), Some(Ok(())));
+        }
+        let mut waiting = Box::pin(input());
+        assert_eq!(waiting.as_mut().now_or_never(), None);
+        assert!(inbox.mail.try_recv().is_ok());
+        assert_eq!(waiting.now_or_never(), Some(Ok(())));
+    }
+}

@@ -452,3 +452,59 @@ fn a_page_of_history_has_at_most_200_kib_of_text() {
         "{asked:?}"
     );
 }
+
+#[test]
+fn a_page_is_asked_for_with_as_many_entries_and_bytes_as_may_be() {
+    let mut world = World::with(Config {
+        fetch_entries: 7,
+        fetch_bytes: 900,
+        ..config()
+    });
+    let circle = world.circle(2);
+    world.node.disconnect(circle[1]).unwrap();
+    world.ok(circle[0], send(user(2), "one"));
+    world.node.hold_store();
+    let b = world.connect();
+    let login = Request::Login {
+        who: UserRef::Name(name("b")),
+        password: Secret::new("password"),
+        device: None,
+        start: Default::default(),
+    };
+    world.node.request(b, 1, login).unwrap();
+    let mut pages = Vec::new();
+    for _ in 0..3 {
+        for (token, request) in world.node.take_held() {
+            if let StoreRequest::Read(Read::Fetch { limit, bytes, .. }) = request {
+                pages.push((limit, bytes));
+            }
+            let result = world.node.store.execute(request, world.node.now());
+            world.node.complete(token, result).unwrap();
+        }
+    }
+    assert_eq!(pages, [(7, 900)]);
+}
+
+#[test]
+fn a_connection_tries_to_log_in_no_faster_than_the_rate() {
+    let mut world = World::with(Config {
+        rates: Some(Default::default()),
+        ..config()
+    });
+    let connection = world.connect();
+    let resume = || Request::Resume {
+        token: Secret::new("of nobody"),
+        start: Default::default(),
+    };
+    for _ in 0..10 {
+        let refused = world.ask(connection, resume());
+        assert_eq!(refused, Err(ErrorCode::TokenExpired));
+    }
+    assert_eq!(world.ask(connection, resume()), Err(ErrorCode::RateLimited));
+    world.ok(connection, Request::Ping);
+    world.wait(Duration::from_millis(999));
+    assert_eq!(world.ask(connection, resume()), Err(ErrorCode::RateLimited));
+    world.wait(Duration::from_millis(1));
+    let refused = world.ask(connection, resume());
+    assert_eq!(refused, Err(ErrorCode::TokenExpired));
+}
