@@ -10,11 +10,10 @@
 )]
 
 mod program_world;
+mod side_world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -25,6 +24,7 @@ use tempfile::TempDir;
 use yaml_rust2::{Yaml, YamlLoader};
 
 use program_world::{Client, Server, command, poll};
+use side_world::{SIDE_PORT, get, side_port};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -118,26 +118,18 @@ fn printed() -> String {
     let redis = Redis::start(&folder.path().join("redis"), None, &[]).unwrap();
     let mut command = command(folder.path());
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"])
+        .args(["serve", "--listen", "127.0.0.1:0"])
+        .args(SIDE_PORT)
         .args(["--relay", &redis.url()])
         .env("PARLOR_SECRET", "of a cluster, 32 bytes long or more");
     let server = Server::spawn(&mut command);
     let mut client = Client::connect(server.port);
     client.ok(json!({"op": "ping"}));
-    let (_, address) = server.ready.split_once("watched at http://").unwrap();
+    let address = side_port(&server.ready);
     poll("the relay is up", || {
-        let text = get(address, "/metrics");
+        let (_, text) = get(&address, "/metrics");
         text.contains("\nparlor_relay_up 1\n").then_some(text)
     })
-}
-
-fn get(address: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(address).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer
 }
 
 /// Returns the names of the samples that a page of metrics may have, by its `TYPE` lines.
