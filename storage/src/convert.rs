@@ -257,6 +257,69 @@ pub(crate) fn message_values(
     ]
 }
 
+/// How many columns [`plain_columns`] names.
+pub(crate) const PLAIN_COLUMNS: usize = 10;
+
+/// Those of [`message_columns`] that a new text has which neither replies nor carries anything.
+macro_rules! plain_columns {
+    () => {
+        "conversation_id, seq, sender_id, kind, message_key, digest, body, edited, recalled, \
+         created_at"
+    };
+}
+pub(crate) use plain_columns;
+
+/// Tells whether [`plain_values`] says everything of an entry.
+pub(crate) const fn is_plain(row: &MessageRow) -> bool {
+    matches!(
+        row,
+        MessageRow {
+            kind: Kind::Text {
+                reply_to: None,
+                meta: None,
+                ..
+            },
+            change: None,
+            ..
+        }
+    )
+}
+
+/// Writes a plain entry, as values of [`plain_columns`].
+pub(crate) fn plain_values(
+    conversation: ConversationId,
+    seq: Seq,
+    row: &MessageRow,
+) -> [Value; PLAIN_COLUMNS] {
+    let [
+        conversation,
+        seq,
+        from,
+        kind,
+        key,
+        digest,
+        body,
+        ..,
+        edited,
+        recalled,
+        _,
+        _,
+        at,
+    ] = message_values(conversation, seq, row);
+    [
+        conversation,
+        seq,
+        from,
+        kind,
+        key,
+        digest,
+        body,
+        edited,
+        recalled,
+        at,
+    ]
+}
+
 fn columns(kind: &Kind) -> (&'static str, Columns<'_>) {
     let mut columns = Columns::default();
     let name = match kind {

@@ -128,13 +128,21 @@ impl Loader<'_> {
         let pairs = self.pairs(&all).await?;
         let (mut locked, mut looked_at) = (BTreeSet::new(), BTreeSet::new());
         for place in all {
-            let id = match place {
-                Place::Direct(pair) => pairs.get(&pair).copied(),
-                Place::Group(group) => Some(group.conversation()),
+            let (id, last) = match place {
+                Place::Direct(pair) => pairs.get(&pair).copied().unzip(),
+                Place::Group(group) => (Some(group.conversation()), None),
             };
             let wanted = set.places.contains(&place);
             if let (Place::Direct(pair), true) = (place, wanted) {
                 self.view.pairs.load(pair, id);
+            }
+            if let (Some(id), Some(last), Dialect::Sqlite) = (id, last, self.dialect) {
+                // Nobody else can write: what was found is locked.
+                self.found.insert(place, id);
+                if wanted {
+                    self.view.conversations.load(id, Some((place, last)));
+                }
+                continue;
             }
             if let Some(id) = id {
                 if wanted { &mut locked } else { &mut looked_at }.insert(sql(id.0));
@@ -148,7 +156,7 @@ impl Loader<'_> {
     async fn pairs(
         &self,
         places: &BTreeSet<Place>,
-    ) -> Result<BTreeMap<Pair, ConversationId>, DbErr> {
+    ) -> Result<BTreeMap<Pair, (ConversationId, Seq)>, DbErr> {
         let tuples: Vec<[Value; 2]> = places
             .iter()
             .filter_map(|place| match place {
@@ -157,12 +165,12 @@ impl Loader<'_> {
             })
             .map(|tuple| tuple.map(Value::from))
             .collect();
-        let text = "SELECT low_id, high_id, id FROM conversation WHERE (low_id, high_id) IN ";
+        let text = "SELECT id, low_id, high_id, last_seq FROM conversation \
+             WHERE (low_id, high_id) IN ";
         let mut pairs = BTreeMap::new();
         for row in self.by_tuples(text, &tuples).await? {
-            let pair = Pair::new(UserId(number(&row, 0)?), UserId(number(&row, 1)?));
-            if let Some(pair) = pair {
-                pairs.insert(pair, ConversationId(number(&row, 2)?));
+            if let (id, Place::Direct(pair), last) = conversation(&row, 0)? {
+                pairs.insert(pair, (id, last));
             }
         }
         Ok(pairs)

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::convert::{number, sql};
 use crate::dialect::Dialect;
 use crate::failure::Failure;
-use crate::sql::{CHUNK, Sql};
+use crate::sql::{CHUNK, Sql, Update};
 
 /// Raises cursors in one transaction.
 pub(crate) async fn raise(context: &Context, marks: &[Mark]) -> Result<(), Failure> {
@@ -32,49 +32,36 @@ pub(crate) async fn raise(context: &Context, marks: &[Mark]) -> Result<(), Failu
             Some([conversation, user, delivered, read])
         })
         .collect();
-    match context.dialect {
-        Dialect::Sqlite => one_by_one(&transaction, &rows).await?,
-        Dialect::MySql => together(&transaction, &rows).await?,
-    }
+    together(&transaction, context.dialect, &rows).await?;
     transaction.commit().await?;
     Ok(())
 }
 
-/// Raises each cursor with a statement of its own, which costs nothing in the same process.
-async fn one_by_one(transaction: &DatabaseTransaction, rows: &[[i64; 4]]) -> Result<(), DbErr> {
-    let dialect = Dialect::Sqlite;
-    for [conversation, user, delivered, read] in rows {
-        Sql::new(dialect, "UPDATE member SET ")
-            .then(dialect.raise_cursors())
-            .then(" WHERE conversation_id = ? AND user_id = ?")
-            .bind(*delivered)
-            .bind(*read)
-            .bind(*conversation)
-            .bind(*user)
-            .run(transaction)
-            .await?;
-    }
-    Ok(())
-}
-
 /// Raises many cursors with one statement, which locks them in the order of the list.
-async fn together(transaction: &DatabaseTransaction, rows: &[[i64; 4]]) -> Result<(), DbErr> {
+async fn together(
+    transaction: &DatabaseTransaction,
+    dialect: Dialect,
+    rows: &[[i64; 4]],
+) -> Result<(), DbErr> {
     for chunk in rows.chunks(CHUNK) {
         let rows: Vec<[Value; 4]> = chunk.iter().map(|row| row.map(Value::from)).collect();
-        Sql::new(Dialect::MySql, "UPDATE (")
-            .table(
-                "SELECT ? AS c, ? AS u, ? AS d, ? AS r",
-                " UNION ALL SELECT ?, ?, ?, ?",
-                &rows,
-            )
-            .then(
-                ") raised STRAIGHT_JOIN member \
-                 ON conversation_id = raised.c AND user_id = raised.u \
-                 SET delivered_seq = GREATEST(delivered_seq, raised.d), \
-                 read_seq = GREATEST(read_seq, raised.r)",
-            )
-            .run(transaction)
-            .await?;
+        let update = Update {
+            table: "member",
+            on: "conversation_id = raised.c AND user_id = raised.u",
+            set: match dialect {
+                Dialect::Sqlite => {
+                    "delivered_seq = MAX(delivered_seq, raised.d), \
+                     read_seq = MAX(read_seq, raised.r)"
+                }
+                Dialect::MySql => {
+                    "delivered_seq = GREATEST(delivered_seq, raised.d), \
+                     read_seq = GREATEST(read_seq, raised.r)"
+                }
+            },
+            first: "SELECT ? AS c, ? AS u, ? AS d, ? AS r",
+            next: " UNION ALL SELECT ?, ?, ?, ?",
+        };
+        Sql::update(dialect, update, &rows).run(transaction).await?;
     }
     Ok(())
 }

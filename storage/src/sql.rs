@@ -18,6 +18,21 @@ pub(crate) struct Sql {
     values: Vec<Value>,
 }
 
+/// The texts of [`Sql::update`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Update {
+    /// Which table.
+    pub(crate) table: &'static str,
+    /// Which of its rows a given row changes.
+    pub(crate) on: &'static str,
+    /// What becomes of it.
+    pub(crate) set: &'static str,
+    /// `SELECT ? AS` each column.
+    pub(crate) first: &'static str,
+    /// ` UNION ALL SELECT` as many `?`.
+    pub(crate) next: &'static str,
+}
+
 impl Sql {
     /// Begins a statement.
     pub(crate) fn new(dialect: Dialect, text: &'static str) -> Self {
@@ -55,14 +70,49 @@ impl Sql {
     pub(crate) fn tuples<const N: usize>(mut self, tuples: &[[Value; N]]) -> Self {
         self.text.push_str(self.dialect.tuples());
         for (index, tuple) in padded(tuples).enumerate() {
-            self.row(index == 0, tuple);
+            self.row(index == 0, tuple.clone());
         }
         self.text.push(')');
         self
     }
 
-    /// Adds rows, at most [`CHUNK`], as a table: `first` and `next` are the text for one row each.
-    pub(crate) fn table<const N: usize>(
+    /// Makes a statement that changes many rows of a table, each by a row of its own of at most
+    /// [`CHUNK`] given ones, whose columns are named `raised.` and as `first` says; `next` is the
+    /// text for each row but the first.
+    pub(crate) fn update<const N: usize>(
+        dialect: Dialect,
+        Update {
+            table,
+            on,
+            set,
+            first,
+            next,
+        }: Update,
+        rows: &[[Value; N]],
+    ) -> Self {
+        match dialect {
+            Dialect::Sqlite => Self::new(dialect, "UPDATE ")
+                .then(table)
+                .then(" SET ")
+                .then(set)
+                .then(" FROM (")
+                .table(first, next, rows)
+                .then(") raised WHERE ")
+                .then(on),
+            // The given rows first: the others are locked in their order.
+            Dialect::MySql => Self::new(dialect, "UPDATE (")
+                .table(first, next, rows)
+                .then(") raised STRAIGHT_JOIN ")
+                .then(table)
+                .then(" ON ")
+                .then(on)
+                .then(" SET ")
+                .then(set),
+        }
+    }
+
+    /// Adds rows as a table: `first` and `next` are the text for one row each.
+    fn table<const N: usize>(
         mut self,
         first: &'static str,
         next: &'static str,
@@ -75,29 +125,19 @@ impl Sql {
         self
     }
 
-    /// Adds arms of a `CASE`, at most [`CHUNK`]: what each number becomes.
-    pub(crate) fn arms(mut self, arms: &[(i64, i64)]) -> Self {
-        for (key, value) in padded(arms) {
-            self.text.push_str(" WHEN ? THEN ?");
-            self.values.push((*key).into());
-            self.values.push((*value).into());
-        }
-        self
-    }
-
     /// Adds rows to insert, not padded.
-    fn rows<const N: usize>(mut self, rows: &[[Value; N]]) -> Self {
-        for (index, row) in rows.iter().enumerate() {
+    fn rows<const N: usize>(mut self, rows: impl Iterator<Item = [Value; N]>) -> Self {
+        for (index, row) in rows.enumerate() {
             self.row(index == 0, row);
         }
         self
     }
 
-    fn row(&mut self, first: bool, row: &[Value]) {
+    fn row<const N: usize>(&mut self, first: bool, row: [Value; N]) {
         self.text.push_str(if first { "(" } else { ",(" });
-        for (column, value) in row.iter().enumerate() {
+        for (column, value) in row.into_iter().enumerate() {
             self.text.push_str(if column == 0 { "?" } else { ",?" });
-            self.values.push(value.clone());
+            self.values.push(value);
         }
         self.text.push(')');
     }
@@ -135,16 +175,14 @@ pub(crate) async fn insert<const N: usize, C: ConnectionTrait>(
     connection: &C,
     dialect: Dialect,
     into: &'static str,
-    rows: &[[Value; N]],
+    mut rows: Vec<[Value; N]>,
 ) -> Result<(), DbErr> {
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let fit = fitting(rest, dialect.statement_bytes());
+    while !rows.is_empty() {
+        let fit = fitting(&rows, dialect.statement_bytes());
         // The largest power of two that is not above what is left.
         let size = 1 << fit.min(CHUNK).ilog2();
-        let (now, later) = rest.split_at(size);
+        let now = rows.drain(..size);
         Sql::new(dialect, into).rows(now).run(connection).await?;
-        rest = later;
     }
     Ok(())
 }

@@ -181,6 +181,8 @@ async fn connect(
             // Every 16 MB instead of 4: each message then costs fewer writes to the file itself.
             .pragma("wal_autocheckpoint", "4000")
             .pragma("journal_size_limit", "67108864")
+            // What a statement may have to undo is kept in memory, not in a file for each.
+            .pragma("temp_store", "MEMORY")
             .pragma("query_only", if writes { "OFF" } else { "ON" })
     });
     Database::connect(connect).await

@@ -6,9 +6,12 @@ use parlor_core::store::{Change, GroupRow, SessionRow, UserRow, View};
 use parlor_core::time::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr, Value};
 
-use crate::convert::{MESSAGE_COLUMNS, message_columns, message_values, sql};
+use crate::convert::{
+    MESSAGE_COLUMNS, PLAIN_COLUMNS, is_plain, message_columns, message_values, plain_columns,
+    plain_values, sql,
+};
 use crate::dialect::Dialect;
-use crate::sql::{CHUNK, Sql, insert};
+use crate::sql::{CHUNK, Sql, Update, insert};
 
 /// Writes every change of a view.
 pub(crate) async fn write(
@@ -47,7 +50,7 @@ impl Writer<'_> {
     async fn insert<const N: usize>(
         &self,
         into: &'static str,
-        rows: &[[Value; N]],
+        rows: Vec<[Value; N]>,
     ) -> Result<(), DbErr> {
         insert(self.transaction, self.dialect, into, rows).await
     }
@@ -92,7 +95,7 @@ impl Writer<'_> {
         }
         self.insert(
             "INSERT INTO `user` (id, name, name_key, hash, version, locked, updated_at) VALUES ",
-            &inserts,
+            inserts,
         )
         .await
     }
@@ -120,20 +123,32 @@ impl Writer<'_> {
             }
         }
         for chunk in updates.chunks(CHUNK) {
-            let ids: Vec<i64> = chunk.iter().map(|(id, _)| *id).collect();
-            self.sql("UPDATE conversation SET updated_at = ?, last_seq = CASE id")
-                .bind(now)
-                .arms(chunk)
-                .then(" ELSE last_seq END WHERE id IN ")
-                .list(&ids)
-                .run(self.transaction)
-                .await?;
+            self.raise_heads(now, chunk).await?;
         }
         self.insert(
             "INSERT INTO conversation (id, low_id, high_id, last_seq, updated_at) VALUES ",
-            &inserts,
+            inserts,
         )
         .await
+    }
+
+    /// Writes the new ends of logs with one statement.
+    async fn raise_heads(&self, now: i64, heads: &[(i64, i64)]) -> Result<(), DbErr> {
+        let rows: Vec<[Value; 3]> = heads
+            .iter()
+            .map(|(id, last)| [(*id).into(), (*last).into(), now.into()])
+            .collect();
+        let update = Update {
+            table: "conversation",
+            on: "conversation.id = raised.id",
+            set: "last_seq = raised.last, updated_at = raised.at",
+            first: "SELECT ? AS id, ? AS last, ? AS at",
+            next: " UNION ALL SELECT ?, ?, ?",
+        };
+        Sql::update(self.dialect, update, &rows)
+            .run(self.transaction)
+            .await?;
+        Ok(())
     }
 
     async fn groups(&self, view: &View) -> Result<(), DbErr> {
@@ -161,7 +176,7 @@ impl Writer<'_> {
         self.insert(
             "INSERT INTO `group` (id, name, description, join_policy, owner_id, disbanded, \
              creator_id, group_key, digest) VALUES ",
-            &inserts,
+            inserts,
         )
         .await
     }
@@ -204,15 +219,19 @@ impl Writer<'_> {
         self.insert(
             "INSERT INTO member \
              (conversation_id, user_id, role, joined_seq, delivered_seq, read_seq) VALUES ",
-            &inserts,
+            inserts,
         )
         .await
     }
 
     async fn messages(&self, view: &View) -> Result<(), DbErr> {
         let mut inserts: Vec<[Value; MESSAGE_COLUMNS]> = Vec::new();
+        let mut plain: Vec<[Value; PLAIN_COLUMNS]> = Vec::new();
         for change in view.messages.changes() {
             match change {
+                Change::Insert((conversation, seq), row) if is_plain(row) => {
+                    plain.push(plain_values(*conversation, *seq, row));
+                }
                 Change::Insert((conversation, seq), row) => {
                     inserts.push(message_values(*conversation, *seq, row));
                 }
@@ -221,7 +240,9 @@ impl Writer<'_> {
             }
         }
         let into = concat!("INSERT INTO message (", message_columns!(), ") VALUES ");
-        self.insert(into, &inserts).await
+        self.insert(into, inserts).await?;
+        let into = concat!("INSERT INTO message (", plain_columns!(), ") VALUES ");
+        self.insert(into, plain).await
     }
 
     /// Writes what may change of a message: its text, and what became of it.
@@ -299,7 +320,7 @@ impl Writer<'_> {
         }
         self.insert(
             "INSERT INTO session (id, user_id, device, created_at, expires_at) VALUES ",
-            &inserts,
+            inserts,
         )
         .await
     }
@@ -329,7 +350,7 @@ impl Writer<'_> {
         .await?;
         self.insert(
             "INSERT INTO friendship (user_id, other_id, state) VALUES ",
-            &inserts,
+            inserts,
         )
         .await
     }
@@ -361,7 +382,7 @@ impl Writer<'_> {
         .await?;
         self.insert(
             "INSERT INTO invitation (group_id, user_id, by_id) VALUES ",
-            &inserts,
+            inserts,
         )
         .await
     }
@@ -385,7 +406,7 @@ impl Writer<'_> {
         .await?;
         self.insert(
             "INSERT INTO join_request (group_id, user_id) VALUES ",
-            &inserts,
+            inserts,
         )
         .await
     }
