@@ -16,7 +16,7 @@ use parlor_storage::Options;
 use tempfile::TempDir;
 
 use common::server::Fresh;
-use common::{applied, command, open, open_url, options, pair, user};
+use common::{applied, command, log, open, open_url, options, pair, user};
 
 /// How long a test waits before it counts as hung.
 const HUNG: Duration = Duration::from_secs(60);
@@ -79,13 +79,14 @@ fn a_node_has_no_more_connections_to_its_database_than_is_said() {
     let database = Fresh::new();
     block_on(async {
         let store = open_url(&database.url, options()).await;
-        let (ann, _, place) = pair(&store).await;
+        let (ann, bob, place) = pair(&store).await;
         let names: Vec<String> = (0..20).map(|number| format!("u{number}")).collect();
         let work = async {
             let sends = (0..500).map(|key| store.execute(long(ann, place, key)));
             let users = names.iter().map(|name| user(&store, name));
-            let both = futures::join!(join_all(sends), join_all(users));
-            both.0.into_iter().for_each(|sent| drop(applied(sent)));
+            let reads = (0..200).map(|_| log(&store, bob, place));
+            let (sent, ..) = futures::join!(join_all(sends), join_all(users), join_all(reads));
+            sent.into_iter().for_each(|sent| drop(applied(sent)));
         };
         timeout(HUNG, work).await.unwrap();
         let count = "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE()";
