@@ -26,9 +26,9 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use attack_world::{Crowd, Talk, Usage, allow_descriptors, connect_narrow, lose, number};
+use attack_world::{Crowd, Talk, allow_descriptors, connect_narrow, lose, number};
 use program_world::{Client, PASSWORD, Server, poll};
-use side_world::{Metrics, SIDE_PORT, side_port};
+use side_world::{Metrics, SIDE_PORT, Usage, side_port};
 
 /// Long enough for who is served on a busy machine, and short enough for a test.
 const TIMES: &str = "timeouts = { idle_seconds = 6, login_seconds = 3, write_seconds = 3 }";

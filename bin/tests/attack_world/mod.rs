@@ -3,7 +3,6 @@
 mod crowd;
 mod talk;
 
-use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -51,35 +50,4 @@ pub(crate) fn lose(stream: &TcpStream) {
     socket2::SockRef::from(stream)
         .attach_filter(&[nothing])
         .unwrap();
-}
-
-/// What a process has; some of it is only printed.
-#[derive(Clone, Copy, Debug)]
-#[allow(dead_code, reason = "printing does not count as reading")]
-pub(crate) struct Usage {
-    /// Memory in use, in KiB.
-    pub(crate) resident: u64,
-    /// The most of it at any time.
-    pub(crate) peak: u64,
-    /// Open file descriptors.
-    pub(crate) descriptors: usize,
-    pub(crate) threads: u64,
-}
-
-impl Usage {
-    /// Looks under `/proc` (`proc_pid_status(5)`).
-    pub(crate) fn of(pid: u32) -> Self {
-        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        let field = |name: &str| {
-            let line = status.lines().find_map(|line| line.strip_prefix(name));
-            let words = line.expect(name).split_ascii_whitespace();
-            words.take(1).collect::<String>().parse().unwrap()
-        };
-        Self {
-            resident: field("VmRSS:"),
-            peak: field("VmHWM:"),
-            descriptors: fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count(),
-            threads: field("Threads:"),
-        }
-    }
 }

@@ -20,6 +20,8 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub(crate) struct Node {
     pub(crate) server: Server,
     pub(crate) port: u16,
+    /// The address of its side port.
+    pub(crate) side: String,
 }
 
 /// Everything that runs; ended from the top. After a failure, the folder with all logs is kept.
@@ -130,7 +132,8 @@ impl Drop for Cluster {
 fn node(folder: &Path, settings: &str) -> Node {
     fs::create_dir(folder).unwrap();
     let port = free_port().unwrap();
-    let settings = format!("listen = \"127.0.0.1:{port}\"\n{settings}");
+    let side = format!("127.0.0.1:{}", free_port().unwrap());
+    let settings = format!("listen = \"127.0.0.1:{port}\"\nadmin = \"{side}\"\n{settings}");
     fs::write(folder.join("parlor.toml"), settings).unwrap();
     let launch = Launch {
         name: "node".to_owned(),
@@ -143,5 +146,5 @@ fn node(folder: &Path, settings: &str) -> Node {
         ready: Box::new(move |_| TcpStream::connect(("127.0.0.1", port)).map(drop)),
     };
     let server = Server::start(launch).unwrap_or_else(|error| panic!("{error}"));
-    Node { server, port }
+    Node { server, port, side }
 }

@@ -88,6 +88,13 @@ impl Crowd {
         }
     }
 
+    /// Lets everybody go.
+    pub(crate) fn leave(self) {
+        for person in &self.people {
+            person.leave();
+        }
+    }
+
     /// Waits until something holds of everybody who is still there.
     pub(crate) fn until(
         &self,

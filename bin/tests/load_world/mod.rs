@@ -1,5 +1,7 @@
 //! Clusters of real processes, crowds of people on them, and the ledger of what was said.
 
+#![allow(dead_code, reason = "not all tests that share this module use it all")]
+
 pub(crate) mod cluster;
 pub(crate) mod crowd;
 #[path = "../../src/chat/driver.rs"]

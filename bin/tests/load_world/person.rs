@@ -33,6 +33,7 @@ pub(crate) struct Pace {
 enum Order {
     Write { every: Duration, window: usize },
     Rest,
+    Leave,
 }
 
 /// Who somebody is.
@@ -134,6 +135,11 @@ impl Person {
         self.orders.send_blocking(Order::Rest);
     }
 
+    /// Lets the person end the connection, and be gone for good.
+    pub(crate) fn leave(&self) {
+        self.orders.send_blocking(Order::Leave);
+    }
+
     /// Returns what the person did and saw so far.
     pub(crate) fn record(&self) -> MutexGuard<'_, Record> {
         self.record.lock().unwrap()
@@ -164,6 +170,7 @@ impl Life {
                     self.next = self.driver.now();
                 }
                 Told::User(Order::Rest) => self.pace = None,
+                Told::User(Order::Leave) => return,
                 Told::Outcome(ticket, outcome) if logins.remove(&ticket) => {
                     self.logged_in(&outcome);
                 }

@@ -1,8 +1,9 @@
-//! The side port of a node, as operators ask it.
+//! A node from outside: its side port, as operators ask it, and what the system says of its process.
 
 #![allow(dead_code, reason = "not all tests that share this module use it all")]
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
@@ -69,5 +70,35 @@ impl Metrics {
         self.get(&format!(
             "parlor_requests_total{{op=\"{op}\",outcome=\"{outcome}\"}}"
         ))
+    }
+}
+
+/// What a process has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    /// Memory in use, in KiB.
+    pub(crate) resident: u64,
+    /// The most of it at any time.
+    pub(crate) peak: u64,
+    /// Open file descriptors.
+    pub(crate) descriptors: usize,
+    pub(crate) threads: u64,
+}
+
+impl Usage {
+    /// Looks under `/proc` (`proc_pid_status(5)`).
+    pub(crate) fn of(pid: u32) -> Self {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let words = line.expect(name).split_ascii_whitespace();
+            words.take(1).collect::<String>().parse().unwrap()
+        };
+        Self {
+            resident: field("VmRSS:"),
+            peak: field("VmHWM:"),
+            descriptors: fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count(),
+            threads: field("Threads:"),
+        }
     }
 }
