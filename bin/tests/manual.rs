@@ -200,6 +200,7 @@ fn the_table_of_limits_names_what_is_in_the_source() {
         ("storage/src/options.rs", "Options"),
         ("storage/src/options.rs", "PasswordOptions"),
         ("relay-redis/src/client/options.rs", "Options"),
+        ("transport-tcp/src/listener.rs", "ListenerOptions"),
         ("transport-tcp/src/listener.rs", "ProxyOptions"),
     ] {
         let text = read(file);
@@ -216,7 +217,7 @@ fn the_table_of_limits_names_what_is_in_the_source() {
             else {
                 continue;
             };
-            if !["usize,", "u32,"].contains(&kind) {
+            if !["usize,", "u32,", "i32,"].contains(&kind) {
                 continue;
             }
             numbers += 1;

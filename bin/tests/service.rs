@@ -118,6 +118,27 @@ fn a_hangup_ends_nobody_who_has_no_certificate() {
 }
 
 #[test]
+fn a_node_that_ends_is_never_ready_again() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("notify");
+    let manager = Manager::at(&path);
+    let mut command = serve(folder.path(), 0);
+    command.env("NOTIFY_SOCKET", &path);
+    let mut server = Server::spawn(&mut command);
+    assert!(manager.told().starts_with("READY=1\n"));
+    // They read nothing and do not close, so the end takes a moment.
+    let _deaf = [(), ()].map(|()| Client::connect(server.port));
+    server.signal("TERM");
+    assert!(manager.told().starts_with("STOPPING=1\n"));
+    server.signal("HUP");
+    assert_eq!(server.wait(), Some(0));
+    let logs = server.logs();
+    assert!(logs.contains("no certificate to read anew"), "{logs}");
+    manager.socket.set_nonblocking(true).unwrap();
+    assert!(manager.socket.recv(&mut [0; 64]).is_err());
+}
+
+#[test]
 fn a_watchdog_hears_from_a_node_that_works_over_an_abstract_socket() {
     let folder = TempDir::new().unwrap();
     let name = format!("parlor-test-{}", std::process::id());

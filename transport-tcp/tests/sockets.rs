@@ -348,3 +348,29 @@ fn allow_descriptors(count: u64) {
     let current = Some(count);
     setrlimit(Resource::Nofile, Rlimit { current, maximum }).unwrap();
 }
+
+#[async_std::test]
+async fn so_many_wait_to_be_accepted_and_no_more() {
+    let listener = listen(ListenerOptions {
+        backlog: 3,
+        ..ListenerOptions::default()
+    })
+    .await;
+    let address = listener.local_addr();
+    let try_connect = || {
+        // What finds no room gets no answer from the kernel.
+        std::net::TcpStream::connect_timeout(&address, Duration::from_millis(300))
+    };
+    let mut waiting = Vec::new();
+    while let Ok(stream) = try_connect() {
+        waiting.push(stream);
+        assert!(waiting.len() < 20, "there is room for any number");
+    }
+    // Linux lets in one more than is said.
+    assert!((1..=4).contains(&waiting.len()), "{}", waiting.len());
+    for _ in 0..waiting.len() {
+        within(listener.accept()).await;
+    }
+    let _next = within(TcpStream::connect(address)).await.unwrap();
+    within(listener.accept()).await;
+}
