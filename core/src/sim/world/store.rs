@@ -98,7 +98,6 @@ impl World<'_> {
         if let Ok(StoreResponse::Session(standing)) = &mut result {
             standing.as_of = self.now;
         }
-        let shown = answer;
         let told: StoreResult = match answer {
             Answer::Told => result,
             Answer::Unknown => Err(StoreError::Unknown.into()),
@@ -109,24 +108,7 @@ impl World<'_> {
         };
         self.say(|_| {
             let (node, what) = (life.node, brief(request));
-            match (&told, shown) {
-                (Ok(StoreResponse::Applied(applied)), _) => {
-                    let entries: Vec<_> = applied
-                        .entries
-                        .iter()
-                        .map(|entry| (entry.place, entry.seq))
-                        .collect();
-                    let changed = &applied.changed;
-                    format!(
-                        "store   node {node}: {what}: entries {entries:?}, versions {changed:?}"
-                    )
-                }
-                (Ok(_), _) => format!("store   node {node}: {what}: done"),
-                (Err(error), Answer::Unknown) => {
-                    format!("store   node {node}: {what}: CARRIED OUT, tells {error}")
-                }
-                (Err(error), _) => format!("store   node {node}: {what}: {error}"),
-            }
+            format!("store   node {node}: {what}: {}", outcome(&told, answer))
         });
         let (life, token) = (*life, *token);
         if let Ok(StoreResponse::Session(standing)) = &told
@@ -188,6 +170,24 @@ impl World<'_> {
 /// Tells whether a request changes what others are told of.
 const fn changes(request: &StoreRequest) -> bool {
     !matches!(request, StoreRequest::Read(_) | StoreRequest::Mark(_))
+}
+
+/// What came of a request, in a line.
+fn outcome(told: &StoreResult, answer: Answer) -> String {
+    match (told, answer) {
+        (Ok(StoreResponse::Applied(applied)), _) => {
+            let entries: Vec<_> = applied
+                .entries
+                .iter()
+                .map(|entry| (entry.place, entry.seq))
+                .collect();
+            let changed = &applied.changed;
+            format!("entries {entries:?}, versions {changed:?}")
+        }
+        (Ok(_), _) => "done".to_owned(),
+        (Err(error), Answer::Unknown) => format!("CARRIED OUT, tells {error}"),
+        (Err(error), _) => error.to_string(),
+    }
 }
 
 /// A request in a line.
