@@ -1,5 +1,6 @@
 //! Guests: pairs of accounts that come, do a little of everything, and go.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -66,6 +67,8 @@ impl Guests {
 struct Guest<'a> {
     client: Client,
     user: u64,
+    /// The newest entry of each conversation that has come.
+    newest: BTreeMap<String, u64>,
     seen: &'a mut Seen,
 }
 
@@ -120,6 +123,7 @@ impl<'a> Guest<'a> {
         let mut guest = Self {
             client,
             user: 0,
+            newest: BTreeMap::new(),
             seen,
         };
         if guest.seen.visits == 1 {
@@ -151,6 +155,8 @@ impl<'a> Guest<'a> {
         }
         self.must(json!({"op": "edit", "in": to, "seq": last, "text": "edited"}));
         self.must(json!({"op": "recall", "in": to, "seq": last}));
+        // Before it has come, the node may not know yet that somebody is a member here.
+        self.arrives(to, last.as_u64().unwrap());
         self.must(json!({"op": "ack", "in": to, "read": last}));
     }
 
@@ -166,6 +172,28 @@ impl<'a> Guest<'a> {
         }
     }
 
+    /// Reads until a frame is as wanted.
+    fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let (pushed, newest) = (&mut self.seen.pushed, &mut self.newest);
+        self.client.until(|frame| {
+            if frame["event"] == "message" {
+                *pushed += 1;
+                let seq = frame["seq"].as_u64().unwrap();
+                newest.insert(frame["in"].to_string(), seq);
+            }
+            assert_ne!(frame["event"], "notice", "{frame}");
+            wanted(frame)
+        })
+    }
+
+    /// Waits until an entry has come.
+    fn arrives(&mut self, place: &Value, seq: u64) {
+        let place = place.to_string();
+        while self.newest.get(&place).is_none_or(|newest| *newest < seq) {
+            self.until(|frame| frame["event"] == "message");
+        }
+    }
+
     /// Asks until the answer is `ok`.
     fn must(&mut self, request: Value) -> Value {
         self.ask(request, &[])["ok"].take()
@@ -178,12 +206,7 @@ impl<'a> Guest<'a> {
         let begin = Instant::now();
         loop {
             self.client.send(&request);
-            let pushed = &mut self.seen.pushed;
-            let reply = self.client.until(|frame| {
-                *pushed += u64::from(frame["event"] == "message");
-                assert_ne!(frame["event"], "notice", "{request}: {frame}");
-                frame["id"] == 7
-            });
+            let reply = self.until(|frame| frame["id"] == 7);
             let code = reply["error"]["code"].as_str();
             if code.is_none_or(|code| errors.contains(&code)) {
                 return reply;
