@@ -2,6 +2,7 @@
 //! defaults.
 
 mod file;
+mod jwt;
 mod print;
 mod rates;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use thiserror::Error;
 use crate::cli::ServeArguments;
 use crate::logging::LogFormat;
 use file::File;
+pub(crate) use jwt::Jwt;
 
 /// The variable that holds the secret. There is no flag for it: other users see command lines.
 const SECRET_VARIABLE: &str = "PARLOR_SECRET";
@@ -58,6 +60,8 @@ pub(crate) struct Settings {
     pub(crate) log_format: LogFormat,
     /// What passwords cost.
     pub(crate) password: Password,
+    /// Which service vouches for its accounts; `None` for none.
+    pub(crate) jwt: Option<Jwt>,
     /// The limits that the store keeps.
     pub(crate) limits: Limits,
     /// The engine's settings; its secret is set when the server starts.
@@ -114,6 +118,11 @@ pub(crate) enum ConfigError {
     OutOfRange {
         key: &'static str,
         rule: &'static str,
+    },
+    #[error("cannot read the key of `jwt.key`, {}: {error}", path.display())]
+    JwtKey {
+        path: PathBuf,
+        error: std::io::Error,
     },
     #[error("`proxy_from`: {text:?} is {error}")]
     BadNetwork { text: String, error: BadNetwork },
@@ -189,6 +198,7 @@ impl Default for Settings {
             log: "info".to_owned(),
             log_format: LogFormat::default(),
             password: Password::default(),
+            jwt: None,
             limits: Limits::default(),
             engine: Config::new(Secret::new("")),
         }
@@ -332,6 +342,7 @@ mod tests {
         store = "sqlite:/tmp/x.db"
         migrate = false
         password = { memory_kib = 8, iterations = 1 }
+        jwt = { algorithm = "EdDSA", key = "/tmp/jwt.pem", issuer = "us", audience = "you", name_claim = "nick" }
         secret = "0123456789abcdef0123456789abcdef"
         proxy_from = ["10.1.2.3/8", "::1"]
         relay = "rediss://u:p@host"
@@ -407,6 +418,11 @@ mod tests {
             "edit_hours = 2",
             "memory_kib = 8",
             "iterations = 1",
+            r#"algorithm = "EdDSA""#,
+            r#"key = "/tmp/jwt.pem""#,
+            r#"issuer = "us""#,
+            r#"audience = "you""#,
+            r#"name_claim = "nick""#,
         ] {
             assert!(printed.lines().any(|it| it == line), "{line}\n{printed}");
         }

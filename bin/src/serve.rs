@@ -23,7 +23,7 @@ use thiserror::Error;
 use tracing::{error, info, warn};
 
 use crate::cli::ServeArguments;
-use crate::config::{self, ConfigError, Settings};
+use crate::config::{self, ConfigError, Jwt, Settings};
 use crate::logging::{self, BadLevel};
 use crate::manager::Manager;
 use crate::relay::{self, RelayFailure};
@@ -200,7 +200,7 @@ async fn start(settings: &Settings) -> Result<(Running, Readiness), Failure> {
     let sink = builder.sink();
     let answers = sink.clone();
     let answers = Arc::new(move |stored| answers.stored(stored));
-    let store = SqlStore::open(&settings.store, options(settings), answers).await?;
+    let store = SqlStore::open(&settings.store, options(settings)?, answers).await?;
     let cluster = store.cluster().await.map_err(Failure::Cluster)?;
     let secret = secret(settings, &store, &cluster).await?;
     let relay = relay::open(settings, &cluster.id, &secret, sink).await?;
@@ -275,8 +275,8 @@ fn advice(error: &io::Error, flag: &str) -> String {
     }
 }
 
-fn options(settings: &Settings) -> Options {
-    Options {
+fn options(settings: &Settings) -> Result<Options, ConfigError> {
+    Ok(Options {
         limits: settings.limits,
         migrate: settings.migrate,
         password: PasswordOptions {
@@ -284,8 +284,9 @@ fn options(settings: &Settings) -> Options {
             iterations: settings.password.iterations,
             ..PasswordOptions::default()
         },
+        jwt: settings.jwt.as_ref().map(Jwt::options).transpose()?,
         ..Options::default()
-    }
+    })
 }
 
 /// Returns the secret to sign with, once it is known to be the one of the store's cluster.

@@ -202,7 +202,7 @@ fn nodes_that_start_at_once_make_one_cluster() {
         let nodes = backends.two_nodes(database);
         let rows = "SELECT COUNT(*) FROM cluster; SELECT COUNT(*) FROM seaql_migrations";
         let rows = backends.database.execute(database, rows).unwrap();
-        assert_eq!(rows, "1\n1\n");
+        assert_eq!(rows, "1\n2\n");
         // The relay's channels have the cluster's name.
         let [alice, bob] = nodes.each_ref().map(directly);
         Friends::new(alice, bob).type_until_seen();

@@ -39,7 +39,7 @@ fn from_nothing_to_serving(folder: &Path, store: &str) {
     assert_eq!(code, Some(1));
     assert!(complaint.contains("run `parlor migrate`"), "{complaint}");
 
-    let said = |word: &str| format!("{word}: m0001_tables\n");
+    let said = |word: &str| format!("{word}: m0001_tables\n{word}: m0002_identities\n");
     for (arguments, expected) in [
         (&["--dry-run"][..], said("is lacking")),
         (&["--dry-run"], said("is lacking")),

@@ -7,6 +7,7 @@
 pub mod client;
 pub mod engine;
 pub mod id;
+pub mod identity;
 pub mod log;
 pub mod name;
 pub mod protocol;

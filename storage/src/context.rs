@@ -12,6 +12,7 @@ use tracing::warn;
 use crate::counters::Counters;
 use crate::dialect::Dialect;
 use crate::failure::Failure;
+use crate::jwt::Jwt;
 use crate::options::{Options, Sink};
 
 /// The database and the settings.
@@ -23,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) reader: DatabaseConnection,
     /// What the pools of these connections ask.
     pub(crate) doubt: Arc<Doubt>,
+    /// What believes another service's tokens.
+    pub(crate) jwt: Option<Arc<Jwt>>,
     pub(crate) options: Options,
     pub(crate) sink: Sink,
     pub(crate) counters: Counters,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use parlor_core::id::{ConversationId, GroupId, Pair, Place, Seq, UserId};
+use parlor_core::identity::Identity;
 use parlor_core::log::{FriendState, GroupChange, JoinPolicy, Role};
 use parlor_core::name::{Key, Name};
 use parlor_core::secret::Secret;
@@ -65,6 +66,10 @@ pub(crate) fn key(bytes: &[u8]) -> Result<Key, DbErr> {
         .ok_or_else(|| strange("message_key"))
 }
 
+fn identity(bytes: &[u8]) -> Result<Identity, DbErr> {
+    Identity::from_bytes(bytes).ok_or_else(|| strange("identity"))
+}
+
 pub(crate) fn digest(bytes: &[u8]) -> Result<Digest, DbErr> {
     bytes.try_into().map(Digest).map_err(|_| strange("digest"))
 }
@@ -112,6 +117,7 @@ pub(crate) fn user(model: user::Model) -> Result<UserRow, DbErr> {
     Ok(UserRow {
         name: model.name.as_deref().map(name).transpose()?,
         hash: Secret::new(model.hash),
+        identity: model.identity.as_deref().map(identity).transpose()?,
         version: unsql(model.version),
         locked: model.locked,
     })

@@ -72,6 +72,12 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
     },
+    /// The tokens of another service cannot be verified.
+    #[error("tokens (JWT) cannot be verified: {reason}")]
+    Jwt {
+        /// What is wrong.
+        reason: String,
+    },
     /// The system gives no random bytes.
     #[error("the system gives no random bytes: {reason}")]
     Random {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use parlor_core::id::{ConversationId, GroupId, Pair, Place, Seq, SessionId, UserId};
+use parlor_core::identity::Identity;
 use parlor_core::log::FriendState;
 use parlor_core::store::{Count, InvitationRow, MemberRow, ReadSet, StoredKey, View};
 use parlor_core::time::Timestamp;
@@ -31,6 +32,7 @@ pub(crate) async fn load(
     };
     loader.users(set).await?;
     loader.names(set).await?;
+    loader.identities(set).await?;
     loader.places(set).await?;
     loader.groups(set).await?;
     loader.sessions(set).await?;
@@ -115,6 +117,25 @@ impl Loader<'_> {
         }
         for name in &set.names {
             self.view.names.load(name.clone(), None);
+        }
+        Ok(())
+    }
+
+    async fn identities(&mut self, set: &ReadSet) -> Result<(), DbErr> {
+        let identities = set.identities.iter();
+        let tuples: Vec<[Value; 1]> = identities
+            .map(|identity| [identity.as_bytes().to_vec().into()])
+            .collect();
+        let text = "SELECT identity, id FROM `user` WHERE identity IN ";
+        for row in self.by_tuples(text, &tuples).await? {
+            let bytes: Vec<u8> = column(&row, 0)?;
+            if let Some(identity) = Identity::from_bytes(&bytes) {
+                let owner = UserId(number(&row, 1)?);
+                self.view.identities.load(identity, Some(owner));
+            }
+        }
+        for identity in &set.identities {
+            self.view.identities.load(*identity, None);
         }
         Ok(())
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 use parlor_core::id::StoreToken;
 use parlor_core::store::{Limits, StoreResult};
 
+use crate::jwt::JwtOptions;
+
 /// Where completions of [`Store::submit`](parlor_core::store::Store::submit) go, many at once.
 ///
 /// It is called from the store's tasks, and from `submit` itself for requests that are refused at
@@ -19,6 +21,8 @@ pub struct Options {
     pub limits: Limits,
     /// How passwords are hashed.
     pub password: PasswordOptions,
+    /// Which service vouches for its accounts; absent for none.
+    pub jwt: Option<JwtOptions>,
     /// The most changes, and apart from them the most reads, that may wait or be under way; more
     /// are answered [`StoreError::Busy`](parlor_core::store::StoreError::Busy).
     pub queue: usize,
@@ -45,6 +49,7 @@ impl Default for Options {
         Self {
             limits: Limits::default(),
             password: PasswordOptions::default(),
+            jwt: None,
             queue: 50_000,
             queue_bytes: 64 << 20,
             batch_rows: 500,

@@ -19,6 +19,7 @@ use tracing::error;
 
 use crate::context::Context;
 use crate::error::OpenError;
+use crate::jwt::{self, Vouched};
 use crate::options::PasswordOptions;
 use crate::queue::Reply;
 use crate::reads;
@@ -44,6 +45,10 @@ pub(crate) enum PasswordWork {
     Login {
         who: UserRef,
         password: Secret,
+        device: Option<SmolStr>,
+    },
+    LoginJwt {
+        jwt: Secret,
         device: Option<SmolStr>,
     },
     Change {
@@ -114,6 +119,15 @@ async fn command(
                 user,
                 verified,
                 renewed,
+                device,
+            })
+        }
+        PasswordWork::LoginJwt { jwt, device } => {
+            let verifier = context.jwt.clone().ok_or_else(jwt::not_taken)?;
+            let Vouched { identity, name } = spawn_blocking(move || verifier.verify(&jwt)).await?;
+            Work::Session(Command::OpenSessionOf {
+                identity,
+                name,
                 device,
             })
         }

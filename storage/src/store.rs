@@ -20,6 +20,7 @@ use crate::context::{Context, Doubt};
 use crate::counters::{Counters, Status};
 use crate::error::OpenError;
 use crate::grouped::{self, Grouped, GroupedJob};
+use crate::jwt::Jwt;
 use crate::open;
 use crate::options::{Options, Sink};
 use crate::password::{self, Hasher, PasswordJob, PasswordWork};
@@ -90,6 +91,7 @@ impl SqlStore {
             ..options
         };
         let hasher = Arc::new(Hasher::new(options.password).await?);
+        let jwt = options.jwt.as_ref().map(Jwt::new).transpose()?;
         let doubt = Arc::new(Doubt::default());
         let opened = open::open(url, &options, &doubt).await?;
         let context = Arc::new(Context {
@@ -97,6 +99,7 @@ impl SqlStore {
             writer: opened.writer,
             reader: opened.reader,
             doubt,
+            jwt: jwt.map(Arc::new),
             options,
             sink,
             counters: Counters::default(),
@@ -343,6 +346,9 @@ fn sort(request: StoreRequest) -> Sorted {
             password,
             device,
         }),
+        StoreRequest::LoginJwt { jwt, device } => {
+            Sorted::Password(PasswordWork::LoginJwt { jwt, device })
+        }
         StoreRequest::Resume {
             user,
             session,

@@ -74,15 +74,24 @@ impl Writer<'_> {
             match change {
                 Change::Insert(user, row) => inserts.push(user_values(*user, row, view.now)),
                 Change::Update(user, row) => {
-                    let [id, name, name_key, hash, version, locked, updated_at] =
-                        user_values(*user, row, view.now);
+                    let [
+                        id,
+                        name,
+                        name_key,
+                        hash,
+                        identity,
+                        version,
+                        locked,
+                        updated_at,
+                    ] = user_values(*user, row, view.now);
                     self.sql(
-                        "UPDATE `user` SET name = ?, name_key = ?, hash = ?, version = ?, \
+                        "UPDATE `user` SET name = ?, name_key = ?, hash = ?, identity = ?, version = ?, \
                          locked = ?, updated_at = ? WHERE id = ?",
                     )
                     .bind(name)
                     .bind(name_key)
                     .bind(hash)
+                    .bind(identity)
                     .bind(version)
                     .bind(locked)
                     .bind(updated_at)
@@ -94,7 +103,8 @@ impl Writer<'_> {
             }
         }
         self.insert(
-            "INSERT INTO `user` (id, name, name_key, hash, version, locked, updated_at) VALUES ",
+            "INSERT INTO `user` (id, name, name_key, hash, identity, version, locked, updated_at) \
+             VALUES ",
             inserts,
         )
         .await
@@ -412,7 +422,7 @@ impl Writer<'_> {
     }
 }
 
-fn user_values(id: UserId, row: &UserRow, now: Timestamp) -> [Value; 7] {
+fn user_values(id: UserId, row: &UserRow, now: Timestamp) -> [Value; 8] {
     let name = row.name.as_ref();
     [
         sql(id.0).into(),
@@ -420,6 +430,9 @@ fn user_values(id: UserId, row: &UserRow, now: Timestamp) -> [Value; 7] {
         name.map(|name| name.key().as_str().as_bytes().to_vec())
             .into(),
         row.hash.expose().into(),
+        row.identity
+            .map(|identity| identity.as_bytes().to_vec())
+            .into(),
         sql(row.version).into(),
         row.locked.into(),
         sql(now.0).into(),

@@ -180,7 +180,7 @@ impl Writer {
         for (job, result) in jobs.into_iter().zip(results) {
             match result {
                 Ok(applied) if job.opens_session => {
-                    if let Some(roster) = opened(&job.command, &applied, job.reply) {
+                    if let Some(roster) = opened(&applied, job.reply) {
                         // The channel is closed only after this task has ended.
                         let _ = self.rosters.send(roster).await;
                     }
@@ -287,9 +287,10 @@ async fn commit(transaction: DatabaseTransaction, committing: &AtomicBool) -> Re
 }
 
 /// Asks for the roster of a new session.
-fn opened(command: &Command, applied: &Applied, reply: Reply) -> Option<GroupedJob> {
-    match (command, &applied.done) {
-        (Command::OpenSession { user, .. }, Done::Session { session, expires }) => {
+fn opened(applied: &Applied, reply: Reply) -> Option<GroupedJob> {
+    // Its user's version is the one that opening it raises.
+    match (&applied.done, applied.changed.first()) {
+        (Done::Session { session, expires }, Some((user, _))) => {
             let work = Grouped::Opened {
                 user: *user,
                 session: *session,

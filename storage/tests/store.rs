@@ -13,9 +13,12 @@ use std::time::{Duration, Instant};
 use async_std::task::{block_on, sleep};
 use futures::future::join_all;
 use parlor_core::id::{ConversationId, Place, StoreToken, UserId};
+use parlor_core::identity::Identity;
+use parlor_core::name::Name;
 use parlor_core::protocol::ErrorCode;
 use parlor_core::store::{
-    Read, ReadDone, Store as _, StoreError, StoreFailure, StoreRequest, StoreResponse, StoreResult,
+    Command, Read, ReadDone, Store as _, StoreError, StoreFailure, StoreRequest, StoreResponse,
+    StoreResult,
 };
 use parlor_storage::{OpenError, Options, PasswordOptions, SqlStore};
 use tempfile::TempDir;
@@ -158,6 +161,39 @@ fn a_later_version_and_another_program_are_told_apart() {
     tamper(&folder, "CREATE TABLE recipe (name TEXT)");
     let text = refused(&url(&folder));
     assert!(text.contains("is not a database of Parlor"), "{text}");
+}
+
+#[test]
+fn a_store_of_the_version_before_is_brought_up_to_date() {
+    let folder = TempDir::new().unwrap();
+    let ann = block_on(async {
+        let store = open(&folder, options()).await;
+        let (ann, _, place) = pair(&store).await;
+        assert_eq!(seq(store.execute(send(ann, place, "a")).await).0, 1);
+        store.close().await;
+        ann
+    });
+    tamper(
+        &folder,
+        "DROP INDEX user_by_identity; ALTER TABLE user DROP COLUMN identity; \
+         DELETE FROM seaql_migrations WHERE version = 'm0002_identities'",
+    );
+    block_on(async {
+        let store = open(&folder, options()).await;
+        let vouched = |name: &str| {
+            let command = Command::OpenSessionOf {
+                identity: Identity::new("issuer", "17"),
+                name: Some(Name::new(name).unwrap()),
+                device: None,
+            };
+            store.execute(StoreRequest::Command(Box::new(command)))
+        };
+        let carl = applied(vouched("carl").await).changed[0].0;
+        assert!(carl > ann, "numbers are never used twice");
+        assert_eq!(applied(vouched("ann").await).changed[0].0, carl);
+        assert!(store.execute(login(ann, PASSWORD)).await.is_ok());
+        store.close().await;
+    });
 }
 
 #[test]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer};
 
 use crate::logging::LogFormat;
 
+use super::jwt::JwtTable;
 use super::rates::{GuardTable, RatesTable};
 use super::{ConfigError, Settings, TlsParts, listening, networks};
 
@@ -39,6 +40,7 @@ pub(super) struct File {
     rates: RatesTable,
     guard: GuardTable,
     password: PasswordTable,
+    jwt: Option<JwtTable>,
 }
 
 #[derive(Default, Deserialize)]
@@ -116,6 +118,11 @@ impl File {
             self.guard.apply(&mut rates.guard)?;
         }
         self.password.apply(settings)?;
+        settings.jwt = self
+            .jwt
+            .map(JwtTable::read)
+            .transpose()?
+            .or(settings.jwt.take());
         Ok(TlsParts {
             listen: self.tls_listen,
             certificate: self.tls_cert,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use parlor_core::engine::Registration;
 
-use super::{Settings, rates, without_password};
+use super::{Settings, jwt, rates, without_password};
 
 impl fmt::Display for Settings {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -60,7 +60,8 @@ impl fmt::Display for Settings {
         }
         writeln!(out, "\n[password]")?;
         writeln!(out, "memory_kib = {}", self.password.memory_kib)?;
-        writeln!(out, "iterations = {}", self.password.iterations)
+        writeln!(out, "iterations = {}", self.password.iterations)?;
+        jwt::print(self.jwt.as_ref(), out)
     }
 }
 

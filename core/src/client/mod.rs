@@ -273,7 +273,7 @@ impl Session {
 
     /// Sends a request of the caller's or puts it into the outbox.
     fn try_request(&mut self, ticket: Ticket, mut request: Request) -> Result<(), NotSent> {
-        if let Request::Login { .. } | Request::Resume { .. } = request {
+        if let Request::Login { .. } | Request::LoginJwt { .. } | Request::Resume { .. } = request {
             self.name_positions(&mut request);
         }
         let mut frame = Vec::new();
@@ -294,7 +294,9 @@ impl Session {
             return Err(NotSent::TooManyRequests);
         }
         let purpose = match &request {
-            Request::Login { start, .. } | Request::Resume { start, .. }
+            Request::Login { start, .. }
+            | Request::LoginJwt { start, .. }
+            | Request::Resume { start, .. }
                 if !self.link.is_online() =>
             {
                 self.link = Link::Beginning;
@@ -317,6 +319,8 @@ impl Session {
                 });
                 (same, start)
             }
+            // Whose it is, only the server can tell.
+            Request::LoginJwt { start, .. } => (false, start),
             Request::Resume { token, start } => (self.token.as_ref() == Some(token), start),
             _ => return,
         };

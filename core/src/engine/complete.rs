@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::engine::contract::{Effect, Misuse};
-use crate::engine::pending::{Awaited, Pending};
+use crate::engine::pending::{Awaited, Pending, Proof};
 use crate::engine::requests::{Answer, Origin};
 use crate::engine::sessions::REPLACED;
 use crate::engine::token::Token;
@@ -81,14 +81,9 @@ impl Engine {
             Err(failure) => return Some(Err(self.failed_completion(&kind, failure))),
         };
         let reply = match (response, kind) {
-            (
-                StoreResponse::Session(standing),
-                Awaited::Session {
-                    start,
-                    opened,
-                    asked,
-                },
-            ) => return self.session_stands(origin, &standing, (start, opened, asked)),
+            (StoreResponse::Session(standing), Awaited::Session { start, by, asked }) => {
+                return self.session_stands(origin, &standing, (start, by, asked));
+            }
             (StoreResponse::Applied(applied), kind) => {
                 self.applied(&applied);
                 self.reply_to_change(connection, kind, applied.done)
@@ -110,7 +105,7 @@ impl Engine {
         &mut self,
         origin: Origin,
         standing: &Standing,
-        (start, opened, asked): (Start, bool, Timestamp),
+        (start, by, asked): (Start, Proof, Timestamp),
     ) -> Answer {
         let Origin { connection, serial } = origin;
         let (user, session) = (standing.roster.user, standing.session);
@@ -120,7 +115,7 @@ impl Engine {
             .get(connection)
             .is_none_or(|connection| connection.closing)
         {
-            if opened {
+            if by != Proof::Token {
                 self.close_orphan(user, session);
             }
             return None;
@@ -133,11 +128,7 @@ impl Engine {
                 session,
                 expires: standing.expires,
             };
-            let kind = Awaited::Session {
-                start,
-                opened,
-                asked,
-            };
+            let kind = Awaited::Session { start, by, asked };
             let pending = Pending::Request {
                 connection,
                 serial,
@@ -156,11 +147,18 @@ impl Engine {
     }
 
     /// Says what went wrong with a request. A session that others replaced before its login was
-    /// answered is no token's fault: the client may log in again.
+    /// answered is no token's fault: the client may log in again. Whoever logs in by a token gets
+    /// another one first.
     fn failed_completion(&mut self, kind: &Awaited, failure: StoreFailure) -> RequestError {
-        let opened = matches!(kind, Awaited::Session { opened: true, .. });
+        let password = matches!(
+            kind,
+            Awaited::Session {
+                by: Proof::Password,
+                ..
+            }
+        );
         match failure {
-            StoreFailure::Refused(error) if opened && error.code == ErrorCode::TokenExpired => {
+            StoreFailure::Refused(error) if password && error.code == ErrorCode::TokenExpired => {
                 self.busy()
             }
             failure => self.failure(failure),

@@ -386,6 +386,7 @@ const fn costs_a_login(request: &Request) -> bool {
         request,
         Request::Register { .. }
             | Request::Login { .. }
+            | Request::LoginJwt { .. }
             | Request::Resume { .. }
             | Request::Password { .. }
             | Request::DeleteAccount { .. }

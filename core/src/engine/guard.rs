@@ -45,7 +45,8 @@ pub(super) struct Account([u8; 16]);
 /// Who tries, and from where.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Try {
-    account: Account,
+    /// Absent where it is not known before the outcome.
+    account: Option<Account>,
     network: Option<Network>,
     known: bool,
 }
@@ -75,11 +76,11 @@ impl Guard {
     pub(super) fn admit(
         &self,
         limits: &LoginGuard,
-        account: Account,
+        account: Option<Account>,
         network: Option<Network>,
         now: Timestamp,
     ) -> Result<Try, Duration> {
-        let pair = network.map(|network| (account, network));
+        let pair = account.zip(network);
         let known = pair.is_some_and(|pair| self.known.get(pair).is_some());
         let wait = |record: Option<&Record>, allowance: &Allowance| {
             record.map_or(Duration::ZERO, |it| it.wait(allowance, limits.forget, now))
@@ -88,7 +89,9 @@ impl Guard {
             wait(self.pairs.get(pair), &limits.pair)
         });
         if !known {
-            longest = longest.max(wait(self.accounts.get(account), &limits.account));
+            if let Some(account) = account {
+                longest = longest.max(wait(self.accounts.get(account), &limits.account));
+            }
             if let Some(network) = network {
                 longest = longest.max(wait(self.networks.get(network), &limits.address));
             }
@@ -124,7 +127,7 @@ impl Guard {
         self.each(limits, attempt, |record| {
             record.settle(outcome, limits.forget, now);
         });
-        let pair = attempt.network.map(|network| (attempt.account, network));
+        let pair = attempt.account.zip(attempt.network);
         if let (Outcome::Right, Some(pair)) = (outcome, pair) {
             self.known.touch(pair, limits.entries);
             self.pairs.touch(pair, limits.entries).failures = 0;
@@ -169,13 +172,16 @@ impl Guard {
             known,
         } = attempt;
         let entries = limits.entries;
-        if let Some(network) = network {
-            change(self.pairs.touch((account, network), entries));
-            if !known {
-                change(self.networks.touch(network, entries));
-            }
+        if let Some(pair) = account.zip(network) {
+            change(self.pairs.touch(pair, entries));
         }
-        if !known {
+        if known {
+            return;
+        }
+        if let Some(network) = network {
+            change(self.networks.touch(network, entries));
+        }
+        if let Some(account) = account {
             change(self.accounts.touch(account, entries));
         }
     }

@@ -48,13 +48,24 @@ pub(super) struct Changes {
     pub(super) users_after: Option<(Timestamp, UserId)>,
 }
 
+/// By what somebody is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// A password, which opens a session.
+    Password,
+    /// Another service's token, which opens a session.
+    Vouched,
+    /// The token of a session that is there.
+    Token,
+}
+
 /// How a client's request goes on when the store has answered.
 #[derive(Debug)]
 pub(super) enum Awaited {
     /// `login` and `resume`.
     Session {
         start: Start,
-        opened: bool,
+        by: Proof,
         /// When the client asked.
         asked: Timestamp,
     },

@@ -154,6 +154,9 @@ fn size(request: &Request) -> usize {
         Request::Login { start, .. } | Request::Resume { start, .. } => {
             size_of_val(start.have.as_slice())
         }
+        Request::LoginJwt { jwt, start, .. } => {
+            jwt.expose().len() + size_of_val(start.have.as_slice())
+        }
         _ => 0,
     };
     own + size_of::<Item>()

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::engine::Engine;
 use crate::engine::config::Registration;
 use crate::engine::guard::Account;
-use crate::engine::pending::{Awaited, Pending};
+use crate::engine::pending::{Awaited, Pending, Proof};
 use crate::engine::token::Token;
 use crate::engine::work::{Work, work_of};
 use crate::id::{ConnectionId, ConversationRef, Pair, Place, SessionId, StoreToken, UserId};
@@ -40,34 +40,12 @@ impl Engine {
         match (request, session) {
             (Request::Ping, _) => Some(Ok(Reply::Pong { at: self.now })),
             (request @ Request::Register { .. }, _) => self.start_register(origin, request),
-            (Request::Login { .. } | Request::Resume { .. }, Some(_)) => {
-                refuse(ErrorCode::AlreadyLoggedIn)
-            }
             (
-                Request::Login {
-                    who,
-                    password,
-                    device,
-                    start,
-                },
-                None,
-            ) => {
-                let account = Account::of(&who, &self.config.secret);
-                let request = StoreRequest::Login {
-                    who,
-                    password,
-                    device,
-                };
-                self.ask_with_password(
-                    origin,
-                    account,
-                    request,
-                    Awaited::Session {
-                        start,
-                        opened: true,
-                        asked: self.now,
-                    },
-                )
+                Request::Login { .. } | Request::LoginJwt { .. } | Request::Resume { .. },
+                Some(_),
+            ) => refuse(ErrorCode::AlreadyLoggedIn),
+            (request @ (Request::Login { .. } | Request::LoginJwt { .. }), None) => {
+                self.start_login(origin, request)
             }
             (Request::Resume { token, start }, None) => {
                 let Some(token) = Token::verify(&token, &self.config.secret) else {
@@ -88,7 +66,7 @@ impl Engine {
                     request,
                     Awaited::Session {
                         start,
-                        opened: false,
+                        by: Proof::Token,
                         asked: self.now,
                     },
                 )
@@ -98,6 +76,37 @@ impl Engine {
                 self.start_in_session(origin, user, session, request)
             }
         }
+    }
+
+    fn start_login(&mut self, origin: Origin, request: Request) -> Answer {
+        let (by, account, request, start) = match request {
+            Request::Login {
+                who,
+                password,
+                device,
+                start,
+            } => {
+                let account = Account::of(&who, &self.config.secret);
+                let request = StoreRequest::Login {
+                    who,
+                    password,
+                    device,
+                };
+                (Proof::Password, Some(account), request, start)
+            }
+            // Whose it is comes out once it is verified: till then only where it comes from counts.
+            Request::LoginJwt { jwt, device, start } => {
+                let request = StoreRequest::LoginJwt { jwt, device };
+                (Proof::Vouched, None, request, start)
+            }
+            _ => return None,
+        };
+        let awaited = Awaited::Session {
+            start,
+            by,
+            asked: self.now,
+        };
+        self.ask_guarded(origin, account, request, awaited)
     }
 
     fn start_register(&mut self, origin: Origin, request: Request) -> Answer {
@@ -153,12 +162,12 @@ impl Engine {
                     new,
                 };
                 let account = Account::of(&UserRef::Id(user), &self.config.secret);
-                self.ask_with_password(origin, account, request, Awaited::Password)
+                self.ask_guarded(origin, Some(account), request, Awaited::Password)
             }
             Request::DeleteAccount { password } => {
                 let request = StoreRequest::DeleteAccount { user, password };
                 let account = Account::of(&UserRef::Id(user), &self.config.secret);
-                self.ask_with_password(origin, account, request, Awaited::DeleteAccount)
+                self.ask_guarded(origin, Some(account), request, Awaited::DeleteAccount)
             }
             Request::Ack {
                 conversation,
@@ -201,11 +210,11 @@ impl Engine {
         self.try_ask(origin, request, kind).err().map(Err)
     }
 
-    /// Asks for what only the right password is granted.
-    fn ask_with_password(
+    /// Asks for what only the right password is granted, or a token that another service signed.
+    fn ask_guarded(
         &mut self,
         origin: Origin,
-        account: Account,
+        account: Option<Account>,
         request: StoreRequest,
         kind: Awaited,
     ) -> Answer {

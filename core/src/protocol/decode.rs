@@ -80,6 +80,7 @@ slots!(
         replay = "replay",
         have = "have",
         token = "token",
+        jwt = "jwt",
         old = "old",
         new = "new",
         after = "after",

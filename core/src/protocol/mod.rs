@@ -47,6 +47,9 @@ pub const PASSWORD_BYTES: std::ops::RangeInclusive<usize> = 8..=256;
 /// The most bytes of a session's token or of an invitation code: those that stand are far shorter.
 pub const MAX_TOKEN_BYTES: usize = 1024;
 
+/// The most bytes of the token by which another service vouches for somebody.
+pub const MAX_JWT_BYTES: usize = 8192;
+
 /// The most items of a list that a client may ask for.
 pub const MAX_LIMIT: u32 = 200;
 

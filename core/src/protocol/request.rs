@@ -45,6 +45,17 @@ pub enum Request {
         /// Where the session's cursors start.
         start: Start,
     },
+    /// `login` with `jwt` alone: begins a session of an account for which another service vouches;
+    /// the first one makes the account.
+    LoginJwt {
+        /// The other service's token (RFC 7519), of at most
+        /// [`MAX_JWT_BYTES`](crate::protocol::MAX_JWT_BYTES).
+        jwt: Secret,
+        /// What the user calls this device.
+        device: Option<SmolStr>,
+        /// Where the session's cursors start.
+        start: Start,
+    },
     /// `resume`: goes on with a session by its token.
     Resume {
         /// The token that `login` gave.
@@ -393,7 +404,7 @@ impl Request {
     pub const fn reply_kind(&self) -> ReplyKind {
         match self {
             Self::Register { .. } => ReplyKind::Registered,
-            Self::Login { .. } | Self::Resume { .. } => ReplyKind::Session,
+            Self::Login { .. } | Self::LoginJwt { .. } | Self::Resume { .. } => ReplyKind::Session,
             Self::Password { .. } => ReplyKind::Token,
             Self::Ping => ReplyKind::Pong,
             Self::User { .. } => ReplyKind::User,
@@ -434,7 +445,7 @@ impl Request {
     pub const fn op(&self) -> &'static str {
         match self {
             Self::Register { .. } => "register",
-            Self::Login { .. } => "login",
+            Self::Login { .. } | Self::LoginJwt { .. } => "login",
             Self::Resume { .. } => "resume",
             Self::Logout => "logout",
             Self::Password { .. } => "password",

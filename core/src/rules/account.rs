@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use smol_str::SmolStr;
 
 use crate::id::{Pair, Place, SessionId, UserId};
+use crate::identity::Identity;
 use crate::log::{FriendState, Role};
-use crate::name::Name;
+use crate::name::{MAX_NAME_CHARS, Name};
 use crate::protocol::{ErrorCode, RequestError};
 use crate::secret::Secret;
-use crate::store::{Done, Kind, ReadSet, Refusal, SessionRow, UserRow, View};
+use crate::store::{Command, Done, Kind, ReadSet, Refusal, SessionRow, UserRow, View};
 
 use super::lookup::{self, Log, incomplete};
 use super::password;
@@ -17,6 +18,12 @@ use super::plan::{Plan, Step};
 
 /// The version of an account that nothing has happened to yet.
 const FIRST_VERSION: u64 = 1;
+
+/// How many digits of an identity make a name that is taken another one.
+const MARK_DIGITS: usize = 8;
+
+/// How many digits of an identity make a name by themselves.
+const PLAIN_DIGITS: usize = 24;
 
 pub(super) fn read_for_register(name: &Name) -> ReadSet {
     ReadSet {
@@ -35,6 +42,7 @@ pub(super) fn register(view: &View, name: &Name, hash: &Secret) -> Result<Plan, 
     let row = UserRow {
         name: Some(name.clone()),
         hash: hash.clone(),
+        identity: None,
         version: FIRST_VERSION,
         locked: false,
     };
@@ -57,7 +65,26 @@ pub(super) fn read_for_open_session(user: UserId) -> ReadSet {
     }
 }
 
-pub(super) fn open_session(
+/// Opens a session, for a password or for whom another service vouches.
+pub(super) fn begin(view: &View, command: &Command) -> Result<Plan, Refusal> {
+    match command {
+        Command::OpenSession {
+            user,
+            verified,
+            renewed,
+            device,
+        } => open_session(view, *user, verified, renewed.as_ref(), device.as_ref()),
+        Command::OpenSessionOf {
+            identity,
+            name,
+            device,
+        } => open_session_of(view, *identity, name.as_ref(), device.as_ref()),
+        // It opens none.
+        _ => Err(ErrorCode::BadRequest.into()),
+    }
+}
+
+fn open_session(
     view: &View,
     user: UserId,
     verified: &Secret,
@@ -65,7 +92,85 @@ pub(super) fn open_session(
     device: Option<&SmolStr>,
 ) -> Result<Plan, Refusal> {
     let account = check(view, user, verified)?;
-    let mut present = lookup::sessions_of(view, user)?;
+    // Where another login has replaced it already, there is nothing to do.
+    let renewed = renewed.filter(|_| account.hash == *verified);
+    let row = renewed.map(|hash| UserRow {
+        hash: hash.clone(),
+        ..account.clone()
+    });
+    open(view, user, row, device)
+}
+
+/// Everything that a new account may need: it is made once, and the one that is there is found by a
+/// second look.
+pub(super) fn read_for_identity(identity: Identity, name: Option<&Name>) -> ReadSet {
+    ReadSet {
+        identities: BTreeSet::from([identity]),
+        names: names(identity, name).iter().map(Name::key).collect(),
+        new_users: 1,
+        new_sessions: 1,
+        ..ReadSet::default()
+    }
+}
+
+fn open_session_of(
+    view: &View,
+    identity: Identity,
+    name: Option<&Name>,
+    device: Option<&SmolStr>,
+) -> Result<Plan, Refusal> {
+    if let Some(user) = lookup::identified(view, identity)? {
+        let row = lookup::live_user(view, user)?.ok_or(ErrorCode::BadCredentials)?;
+        if row.locked {
+            return Err(ErrorCode::Locked.into());
+        }
+        return open(view, user, None, device);
+    }
+    for name in names(identity, name) {
+        if lookup::named(view, &name.key())?.is_none() {
+            let row = UserRow {
+                name: Some(name),
+                // Nobody has a password that it is the hash of.
+                hash: Secret::new(""),
+                identity: Some(identity),
+                version: FIRST_VERSION,
+                locked: false,
+            };
+            return open(view, lookup::new_user(view)?, Some(row), device);
+        }
+    }
+    Err(ErrorCode::NameTaken.into())
+}
+
+/// Returns the names that a new account of an identity may have, the best first: the one that is
+/// wished for, the same with the identity's first digits, and one of its digits alone.
+fn names(identity: Identity, wished: Option<&Name>) -> Vec<Name> {
+    let digits = identity.to_string();
+    let digits = |count| digits.get(..count).unwrap_or_default();
+    let marked = wished.map(|name| {
+        let room = MAX_NAME_CHARS - MARK_DIGITS - 1;
+        let kept: String = name.as_str().chars().take(room).collect();
+        format!("{}-{}", kept.trim_end(), digits(MARK_DIGITS))
+    });
+    let plain = format!("user-{}", digits(PLAIN_DIGITS));
+    let made = marked.into_iter().chain([plain]);
+    let made = made.filter_map(|text| Name::new(&text).ok());
+    wished.cloned().into_iter().chain(made).collect()
+}
+
+/// Opens a session, with the user's row if that is new or has changed, and ends the oldest above the
+/// limit.
+fn open(
+    view: &View,
+    user: UserId,
+    row: Option<UserRow>,
+    device: Option<&SmolStr>,
+) -> Result<Plan, Refusal> {
+    let is_new = view.new_users.contains(&user);
+    let mut present = match is_new {
+        true => Vec::new(),
+        false => lookup::sessions_of(view, user)?,
+    };
     let session = lookup::new_session(view)?;
     let expires = view.now + view.limits.session_lifetime;
     let mut plan = Plan::new(Done::Session { session, expires });
@@ -77,6 +182,9 @@ pub(super) fn open_session(
     for (oldest, _) in present.into_iter().take(surplus) {
         plan.step(Step::Session(oldest, None));
     }
+    if let Some(row) = row {
+        plan.step(Step::User(user, row));
+    }
     let row = SessionRow {
         user,
         device: device.cloned(),
@@ -84,14 +192,6 @@ pub(super) fn open_session(
         expires,
     };
     plan.step(Step::Session(session, Some(row)));
-    // Where another login has replaced it already, there is nothing to do.
-    if let Some(hash) = renewed.filter(|_| account.hash == *verified) {
-        let row = UserRow {
-            hash: hash.clone(),
-            ..account.clone()
-        };
-        plan.step(Step::User(user, row));
-    }
     plan.touch(user);
     Ok(plan)
 }
@@ -195,6 +295,7 @@ pub(super) fn delete(view: &View, user: UserId, verified: &Secret) -> Result<Pla
     let row = UserRow {
         name: None,
         hash: Secret::new(""),
+        identity: None,
         ..account.clone()
     };
     plan.step(Step::User(user, row));

@@ -230,6 +230,9 @@ impl World {
         copy(&from.names, &mut view.names, |name| {
             set.names.contains(name)
         });
+        copy(&from.identities, &mut view.identities, |identity| {
+            set.identities.contains(identity)
+        });
         copy(&from.pairs, &mut view.pairs, |pair| {
             set.places.contains(&Place::Direct(*pair))
         });
@@ -357,6 +360,16 @@ impl World {
             }
             if let Some(name) = row.as_ref().and_then(|row| row.name.as_ref()) {
                 tables.names.put(name.key(), *user);
+            }
+            let identities = tables.identities.iter().filter(|(_, of)| *of == user);
+            for identity in identities
+                .map(|(identity, _)| *identity)
+                .collect::<Vec<_>>()
+            {
+                tables.identities.remove(&identity);
+            }
+            if let Some(identity) = row.as_ref().and_then(|row| row.identity) {
+                tables.identities.put(identity, *user);
             }
         }
         write(&mut tables.pairs, &changes(&view.pairs));

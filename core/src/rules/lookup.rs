@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::id::{ConversationId, GroupId, Place, Seq, SessionId, UserId};
+use crate::identity::Identity;
 use crate::log::FriendState;
 use crate::name::{Key, NameKey};
 use crate::protocol::{ErrorCode, RequestError};
@@ -60,6 +61,19 @@ pub(super) fn named(view: &View, name: &NameKey) -> Result<Option<UserId>, Refus
         .ok_or_else(|| {
             incomplete(ReadSet {
                 names: BTreeSet::from([name.clone()]),
+                ..ReadSet::default()
+            })
+        })
+}
+
+/// Looks up whose an identity is.
+pub(super) fn identified(view: &View, identity: Identity) -> Result<Option<UserId>, Refusal> {
+    let loaded = || view.loaded.identities.contains(&identity);
+    known(view.identities.get(&identity), loaded)
+        .map(Option::<&UserId>::copied)
+        .ok_or_else(|| {
+            incomplete(ReadSet {
+                identities: BTreeSet::from([identity]),
                 ..ReadSet::default()
             })
         })

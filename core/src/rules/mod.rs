@@ -39,6 +39,9 @@ pub fn read_set(command: &Command) -> ReadSet {
     match command {
         Command::Register { name, .. } => account::read_for_register(name),
         Command::OpenSession { user, .. } => account::read_for_open_session(*user),
+        Command::OpenSessionOf { identity, name, .. } => {
+            account::read_for_identity(*identity, name.as_ref())
+        }
         Command::CloseSession { user, .. } | Command::ChangePassword { user, .. } => {
             account::read_for_sessions(*user)
         }
@@ -87,12 +90,9 @@ pub fn apply(command: &Command, view: &mut View) -> Result<Applied, Refusal> {
 fn decide(command: &Command, view: &View) -> Result<Plan, Refusal> {
     match command {
         Command::Register { name, hash } => account::register(view, name, hash),
-        Command::OpenSession {
-            user,
-            verified,
-            renewed,
-            device,
-        } => account::open_session(view, *user, verified, renewed.as_ref(), device.as_ref()),
+        Command::OpenSession { .. } | Command::OpenSessionOf { .. } => {
+            account::begin(view, command)
+        }
         Command::CloseSession { user, session } => account::close_session(view, *user, *session),
         Command::ChangePassword {
             user,

@@ -166,11 +166,18 @@ fn carry_out(step: Step, view: &mut View, applied: &mut Applied) {
 
 fn put_user(view: &mut View, id: UserId, row: UserRow) {
     view.new_users.retain(|new| *new != id);
-    let before = view
-        .users
-        .get(&id)
-        .flatten()
-        .and_then(|row| row.name.clone());
+    let before = view.users.get(&id).flatten();
+    let (before, identity) = before
+        .map(|row| (row.name.clone(), row.identity))
+        .unwrap_or_default();
+    if identity != row.identity {
+        if let Some(identity) = identity {
+            view.identities.remove(&identity);
+        }
+        if let Some(identity) = row.identity {
+            view.identities.put(identity, id);
+        }
+    }
     if before != row.name {
         if let Some(name) = before {
             view.names.remove(&name.key());

@@ -287,6 +287,7 @@ mod tests {
         UserRow {
             name: name.map(|name| Name::new(name).unwrap()),
             hash: Secret::new(""),
+            identity: None,
             version: 1,
             locked: false,
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::id::{GroupId, Place, Seq, SessionId, UserId};
+use crate::identity::Identity;
 use crate::log::{Entry, FriendState, GroupChange, JoinPolicy, Role};
 use crate::name::{Key, Name};
 use crate::protocol::RequestError;
@@ -34,6 +35,16 @@ pub enum Command {
         /// The same password's hash at today's cost and with the same salt, where the one that was
         /// verified has another cost: replaces it.
         renewed: Option<Secret>,
+        /// What the user calls the device.
+        device: Option<SmolStr>,
+    },
+    /// Opens a session of the account that belongs to an identity, and makes that account where there
+    /// is none; ends the oldest session above the limit. No account is ever found by its name.
+    OpenSessionOf {
+        /// For whom another service vouches.
+        identity: Identity,
+        /// The name that a new account would have, if nobody has it.
+        name: Option<Name>,
         /// What the user calls the device.
         device: Option<SmolStr>,
     },

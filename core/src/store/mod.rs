@@ -62,6 +62,16 @@ pub enum StoreRequest {
         /// What the user calls the device.
         device: Option<SmolStr>,
     },
+    /// Verifies a token by which another service vouches for somebody, opens a session by
+    /// [`Command::OpenSessionOf`] and reads the roster. Answered by [`StoreResponse::Session`];
+    /// refused with `bad_credentials`, with `token_expired` where only its time is over, with
+    /// `locked`, and with `bad_request` by a store that takes no such tokens.
+    LoginJwt {
+        /// The token (RFC 7519).
+        jwt: Secret,
+        /// What the user calls the device.
+        device: Option<SmolStr>,
+    },
     /// Checks that the session stands (same user, same expiry, not expired by the database's
     /// clock) and reads the roster. Answered by [`StoreResponse::Session`]; refused with
     /// `token_expired`. Many are read with one query.

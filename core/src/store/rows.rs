@@ -5,6 +5,7 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::id::{ConversationId, GroupId, Seq, UserId};
+use crate::identity::Identity;
 use crate::log::{GroupChange, JoinPolicy, Role};
 use crate::name::{Key, Name};
 use crate::secret::Secret;
@@ -15,8 +16,11 @@ use crate::time::Timestamp;
 pub struct UserRow {
     /// The name; absent once the account is deleted. [`Name::key`] of it is unique.
     pub name: Option<Name>,
-    /// The argon2id PHC string of the password; empty once the account is deleted.
+    /// The argon2id PHC string of the password; empty where there is none: of an account for which
+    /// another service vouches, and once the account is deleted.
     pub hash: Secret,
+    /// Who the user is to a service that vouches for them; unique.
+    pub identity: Option<Identity>,
     /// Rises in every transaction that changes the user's friendships, sessions, invitations, join
     /// requests or memberships.
     pub version: u64,

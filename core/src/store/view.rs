@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::id::{ConversationId, GroupId, Pair, Place, Seq, SessionId, UserId};
+use crate::identity::Identity;
 use crate::log::FriendState;
 use crate::name::{Key, NameKey};
 use crate::store::rows::{
@@ -62,6 +63,8 @@ pub struct ReadSet {
     pub users: BTreeSet<UserId>,
     /// Accounts by unique name, not locked. They enter [`View::names`] only.
     pub names: BTreeSet<NameKey>,
+    /// Accounts by unique identity, not locked. They enter [`View::identities`] only.
+    pub identities: BTreeSet<Identity>,
     /// Conversations, with their group where they are one; locked.
     pub places: BTreeSet<Place>,
     /// Every session of these users.
@@ -109,6 +112,7 @@ impl ReadSet {
     pub fn merge(&mut self, other: Self) {
         self.users.extend(other.users);
         self.names.extend(other.names);
+        self.identities.extend(other.identities);
         self.places.extend(other.places);
         self.sessions_of.extend(other.sessions_of);
         self.friendships.extend(other.friendships);
@@ -249,6 +253,8 @@ pub struct View {
     pub users: Tracked<UserId, UserRow>,
     /// Whose each name is. Changes of it need not be written: they follow from `users`.
     pub names: Tracked<NameKey, UserId>,
+    /// Whose each identity is. Changes of it need not be written: they follow from `users`.
+    pub identities: Tracked<Identity, UserId>,
     /// Sessions.
     pub sessions: Tracked<SessionId, SessionRow>,
     /// What the second user is to the first; no row for [`FriendState::None`].
@@ -296,6 +302,7 @@ impl View {
             loaded: ReadSet::default(),
             users: Tracked::default(),
             names: Tracked::default(),
+            identities: Tracked::default(),
             sessions: Tracked::default(),
             friendships: Tracked::default(),
             pairs: Tracked::default(),

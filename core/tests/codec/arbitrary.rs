@@ -153,12 +153,11 @@ pub(crate) fn request() -> impl Strategy<Value = Request> {
 }
 
 fn account() -> BoxedStrategy<Request> {
-    let device = option::of(name().prop_map(|name| name.as_str()[..].into())).prop_filter(
-        "a device's length",
-        |device: &Option<smol_str::SmolStr>| {
+    let device = option::of(name().prop_map(|name| name.as_str()[..].into()))
+        .prop_filter("a device's length", |device: &Option<smol_str::SmolStr>| {
             device.as_ref().is_none_or(|device| device.len() <= 64)
-        },
-    );
+        })
+        .boxed();
     prop_oneof![
         (name(), secret(), option::of(secret())).prop_map(|(name, password, invite)| {
             Request::Register {
@@ -167,13 +166,18 @@ fn account() -> BoxedStrategy<Request> {
                 invite,
             }
         }),
-        (who(), secret(), device, start()).prop_map(|(who, password, device, start)| {
+        (who(), secret(), device.clone(), start()).prop_map(|(who, password, device, start)| {
             Request::Login {
                 who,
                 password,
                 device,
                 start,
             }
+        }),
+        ("[!-~]{1,40}", device, start()).prop_map(|(jwt, device, start)| Request::LoginJwt {
+            jwt: Secret::new(jwt),
+            device,
+            start,
         }),
         (secret(), start()).prop_map(|(token, start)| Request::Resume { token, start }),
         Just(Request::Logout),

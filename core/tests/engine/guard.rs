@@ -308,6 +308,44 @@ fn of_ten_thousand_tries_from_as_many_addresses_a_hundred_and_sixty_four_are_loo
     try_login(&mut world, ELSEWHERE, named("a"), "password").unwrap();
 }
 
+/// Logs in by a token from somewhere, and disconnects; the session's user, or the error's code.
+fn vouched(world: &mut World, address: &str, jwt: &str) -> Result<UserId, ErrorCode> {
+    let connection = from(world, address);
+    let request = Request::LoginJwt {
+        jwt: Secret::new(jwt),
+        device: None,
+        start: Start::default(),
+    };
+    world.node.request(connection, 1, request).unwrap();
+    let sent = world.node.take(connection);
+    world.node.disconnect(connection).unwrap();
+    match sent.into_iter().next() {
+        Some(Sent::Reply(_, Ok(Reply::Session(session)))) => Ok(session.user),
+        Some(Sent::Reply(_, Err(error))) => Err(error.code),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn tokens_that_are_none_count_for_the_address_alone() {
+    let mut world = guarded();
+    let ann = vouched(&mut world, HOME, "jwt of us, ann, ann").unwrap();
+    assert!(ann > UserId(4), "it is another account than the four");
+    for _ in 0..4 {
+        let forged = vouched(&mut world, HOME, "forged");
+        assert_eq!(forged, Err(ErrorCode::BadCredentials));
+    }
+    let again = vouched(&mut world, HOME, "jwt of us, ann, ann");
+    assert_eq!(again, Err(ErrorCode::RateLimited));
+    assert_eq!(wrong(&mut world, HOME, "a"), wait(10_000), "passwords too");
+    // Elsewhere nobody has to wait.
+    for address in [ELSEWHERE, "203.0.113.1"] {
+        assert_eq!(vouched(&mut world, address, "jwt of us, ann, ann"), Ok(ann));
+    }
+    world.wait(Duration::from_secs(10));
+    assert_eq!(vouched(&mut world, HOME, "jwt of us, ann, ann"), Ok(ann));
+}
+
 #[test]
 fn clients_without_an_address_are_guarded_by_account() {
     let mut world = guarded();

@@ -13,6 +13,7 @@ pub struct Model {
     pub name: Option<String>,
     pub name_key: Option<Vec<u8>>,
     pub hash: String,
+    pub identity: Option<Vec<u8>>,
     pub version: i64,
     pub locked: bool,
     pub updated_at: i64,

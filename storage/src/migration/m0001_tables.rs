@@ -298,19 +298,19 @@ fn table(entity: impl EntityTrait) -> TableCreateStatement {
 }
 
 /// An index to make where it is missing.
-struct NewIndex {
+pub(super) struct NewIndex {
     table: String,
     name: &'static str,
     statement: IndexCreateStatement,
 }
 
 impl NewIndex {
-    fn col(mut self, column: impl IntoIndexColumn) -> Self {
+    pub(super) fn col(mut self, column: impl IntoIndexColumn) -> Self {
         self.statement.col(column);
         self
     }
 
-    async fn make(self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
+    pub(super) async fn make(self, manager: &SchemaManager<'_>) -> Result<(), DbErr> {
         if manager.has_index(&self.table, self.name).await? {
             return Ok(());
         }
@@ -326,7 +326,7 @@ fn index(name: &'static str, entity: impl EntityTrait) -> NewIndex {
     }
 }
 
-fn unique(name: &'static str, entity: impl EntityTrait) -> NewIndex {
+pub(super) fn unique(name: &'static str, entity: impl EntityTrait) -> NewIndex {
     let mut index = index(name, entity);
     index.statement.unique();
     index

@@ -19,6 +19,7 @@
 //! restarted meanwhile is restarted as the new version.
 
 mod m0001_tables;
+mod m0002_identities;
 
 use sea_orm_migration::{MigrationTrait, MigratorTrait};
 
@@ -28,6 +29,9 @@ pub(crate) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_tables::Migration)]
+        vec![
+            Box::new(m0001_tables::Migration),
+            Box::new(m0002_identities::Migration),
+        ]
     }
 }

@@ -21,6 +21,7 @@ pub fn encode_request(id: RequestId, request: &Request, out: &mut Vec<u8>) {
     match request {
         Request::Register { .. }
         | Request::Login { .. }
+        | Request::LoginJwt { .. }
         | Request::Resume { .. }
         | Request::Logout
         | Request::Password { .. }
@@ -74,6 +75,16 @@ fn account(request: &Request, object: &mut Object<'_>) {
             who(of, object);
             object
                 .string("password", password.expose())
+                .maybe_string("device", device.as_deref());
+            start(from, object);
+        }
+        Request::LoginJwt {
+            jwt,
+            device,
+            start: from,
+        } => {
+            object
+                .string("jwt", jwt.expose())
                 .maybe_string("device", device.as_deref());
             start(from, object);
         }

@@ -68,6 +68,14 @@ fn requests_of_accounts() {
         r#""login","user":2,"password":"p","device":"phone","replay":false,"have":[{"in":{"user":2},"seq":3},{"in":{"group":7},"seq":0}]"#,
     );
     check(
+        &Request::LoginJwt {
+            jwt: secret("a.b.c"),
+            device: Some("phone".into()),
+            start: start.clone(),
+        },
+        r#""login","jwt":"a.b.c","device":"phone","replay":false,"have":[{"in":{"user":2},"seq":3},{"in":{"group":7},"seq":0}]"#,
+    );
+    check(
         &Request::Resume {
             token: secret("t"),
             start,

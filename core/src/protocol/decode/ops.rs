@@ -17,8 +17,8 @@ use crate::protocol::request::{
     Anchor, FriendAction, GroupOtherAction, GroupSelfAction, Request, Start, UserRef,
 };
 use crate::protocol::{
-    DEFAULT_LIMIT, MAX_DESCRIPTION_BYTES, MAX_DEVICE_BYTES, MAX_HAVE, MAX_LIMIT, MAX_TEXT_BYTES,
-    MAX_TOKEN_BYTES, PASSWORD_BYTES,
+    DEFAULT_LIMIT, MAX_DESCRIPTION_BYTES, MAX_DEVICE_BYTES, MAX_HAVE, MAX_JWT_BYTES, MAX_LIMIT,
+    MAX_TEXT_BYTES, MAX_TOKEN_BYTES, PASSWORD_BYTES,
 };
 use crate::secret::Secret;
 
@@ -78,6 +78,22 @@ fn register(fields: &Fields<'_>) -> Result<Request, FieldError> {
 }
 
 fn login(fields: &Fields<'_>) -> Result<Request, FieldError> {
+    if let Some(jwt) = fields.jwt.read(jwt)? {
+        for (other, rule) in [
+            (&fields.name, "and `jwt` exclude each other"),
+            (&fields.user, "and `jwt` exclude each other"),
+            (&fields.password, "and `jwt` exclude each other"),
+        ] {
+            if other.is_present() {
+                return Err(other.error(Problem::bad(rule)));
+            }
+        }
+        return Ok(Request::LoginJwt {
+            jwt,
+            device: fields.device.read(device)?,
+            start: start(fields)?,
+        });
+    }
     Ok(Request::Login {
         who: who(fields)?,
         password: fields.password.need(present_password)?,
@@ -359,6 +375,10 @@ fn present_password(raw: &str) -> Result<Secret, Problem> {
 
 fn token(raw: &str) -> Result<Secret, Problem> {
     secret(raw, 0..=MAX_TOKEN_BYTES)
+}
+
+fn jwt(raw: &str) -> Result<Secret, Problem> {
+    secret(raw, 1..=MAX_JWT_BYTES)
 }
 
 fn secret(raw: &str, length: RangeInclusive<usize>) -> Result<Secret, Problem> {

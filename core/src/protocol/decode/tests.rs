@@ -65,6 +65,18 @@ fn key(text: &str) -> Option<Key> {
 }
 
 #[test]
+fn login_by_what_another_service_says() {
+    check(
+        r#""op":"login","jwt":"a.b.c","device":"phone""#,
+        Request::LoginJwt {
+            jwt: Secret::new("a.b.c"),
+            device: Some("phone".into()),
+            start: Start::default(),
+        },
+    );
+}
+
+#[test]
 fn accounts() {
     check(
         r#""op":"register","name":"ann","password":"12345678""#,

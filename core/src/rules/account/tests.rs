@@ -8,7 +8,7 @@ use crate::rules::fixture::{
     ANN, BEN, CAT, DAN, NOBODY, World, Written, create, direct, entry, friend, join, name,
     on_other, request, send,
 };
-use crate::store::{Applied, Command, Limits};
+use crate::store::{Applied, Limits};
 use crate::time::Timestamp;
 
 fn register(text: &str) -> Command {
@@ -72,6 +72,7 @@ fn an_account_is_made_with_the_next_number() {
     let eve = UserRow {
         name: Some(name("Eve")),
         hash: Secret::new("hash"),
+        identity: None,
         version: FIRST_VERSION,
         locked: false,
     };
@@ -360,4 +361,127 @@ fn what_a_batch_sends_and_then_deletes_is_blank_within_it() {
         panic!("it is a message");
     };
     assert_eq!((text.as_ref(), recalled), ("", true));
+}
+
+fn vouch(subject: &str, name: Option<&str>) -> Command {
+    Command::OpenSessionOf {
+        identity: Identity::new("issuer", subject),
+        name: name.map(|text| Name::new(text).unwrap()),
+        device: None,
+    }
+}
+
+#[test]
+fn the_first_session_of_an_identity_makes_its_account() {
+    let mut world = World::new();
+    let identity = Identity::new("issuer", "17");
+    let eve = UserRow {
+        name: Some(name("Eve")),
+        hash: Secret::new(""),
+        identity: Some(identity),
+        version: FIRST_VERSION + 1,
+        locked: false,
+    };
+    let opened = |number| Applied {
+        changed: vec![(UserId(5), number)],
+        ..Applied::unchanged(session(number + 19, 1100))
+    };
+    let open_row = |number| SessionRow {
+        device: None,
+        ..row(UserId(5), 1000, number)
+    };
+    world.check(
+        &vouch("17", Some("Eve")),
+        &opened(2),
+        &Written {
+            users: vec![(UserId(5), Some(eve.clone()))],
+            sessions: vec![(SessionId(21), Some(open_row(1100)))],
+            ..Written::default()
+        },
+    );
+    // From then on the name that is wished for says nothing.
+    let risen = UserRow {
+        version: FIRST_VERSION + 2,
+        ..eve
+    };
+    world.check(
+        &vouch("17", Some("ann")),
+        &opened(3),
+        &Written {
+            users: vec![(UserId(5), Some(risen))],
+            sessions: vec![(SessionId(22), Some(open_row(1100)))],
+            ..Written::default()
+        },
+    );
+    // Nobody has its password.
+    for hash in ["ann", "x"] {
+        world.check_refused(&open(UserId(5), hash), ErrorCode::BadCredentials);
+    }
+}
+
+#[test]
+fn no_identity_is_taken_for_an_account_of_that_name() {
+    let mut world = World::new();
+    let digits =
+        |subject: &str, count| Identity::new("issuer", subject).to_string()[..count].to_owned();
+    let mut named = |subject: &str, wished: Option<&str>| {
+        let applied = world.must(&vouch(subject, wished));
+        let user = applied.changed[0].0;
+        assert!(user > DAN, "{user:?}");
+        world.user(user).name.unwrap().as_str().to_owned()
+    };
+    let marked = |name: &str, subject: &str| format!("{name}-{}", digits(subject, 8));
+    assert_eq!(named("1", Some("ANN")), marked("ANN", "1"), "Ann has it");
+    assert_eq!(named("2", Some("eve")), "eve");
+    assert_eq!(named("3", Some("Eve")), marked("Eve", "3"));
+    let plain = |subject| format!("user-{}", digits(subject, 24));
+    assert_eq!(named("4", None), plain("4"));
+    let long = "x".repeat(32);
+    assert_eq!(named("5", Some(&long)), long);
+    assert_eq!(named("6", Some(&long)), marked(&"x".repeat(23), "6"));
+    // Somebody who knows what is coming has taken all of them.
+    for taken in [
+        "fay".to_owned(),
+        marked("fay", "7"),
+        plain("8"),
+        marked("gil", "9"),
+    ] {
+        world.must(&register(&taken));
+    }
+    let mut named = |subject: &str, wished: Option<&str>| {
+        let user = world.must(&vouch(subject, wished)).changed[0].0;
+        world.user(user).name.unwrap().as_str().to_owned()
+    };
+    assert_eq!(named("7", Some("fay")), plain("7"));
+    assert_eq!(named("9", Some("gil")), "gil");
+    world.check_refused(&vouch("8", None), ErrorCode::NameTaken);
+}
+
+#[test]
+fn an_identity_is_locked_and_deleted_with_its_account() {
+    let mut world = World::new();
+    let user = world.must(&vouch("17", None)).changed[0].0;
+    let mut row = world.user(user);
+    row.locked = true;
+    world.tables.users.put(user, row.clone());
+    world.check_refused(&vouch("17", None), ErrorCode::Locked);
+    row.locked = false;
+    row.hash = Secret::new("set by an operator");
+    world.tables.users.put(user, row);
+    world.must(&delete(user, "set by an operator"));
+    let again = world.must(&vouch("17", None)).changed[0].0;
+    assert!(again > user, "whoever comes back is somebody new");
+}
+
+#[test]
+fn two_first_sessions_of_a_batch_make_one_account() {
+    let mut world = World::new();
+    let outcome = world.transact(&[vouch("17", None), vouch("17", None), vouch("18", None)]);
+    let changed: Vec<_> = outcome
+        .results
+        .into_iter()
+        .map(|result| result.unwrap().changed)
+        .collect();
+    let (first, second) = (UserId(5), UserId(6));
+    assert_eq!(changed, [[(first, 2)], [(first, 3)], [(second, 2)]]);
 }

@@ -21,6 +21,10 @@ impl Tables {
         for name in &set.names {
             view.names.load(name.clone(), self.names.get(name).copied());
         }
+        for identity in &set.identities {
+            let owner = self.identities.get(identity).copied();
+            view.identities.load(*identity, owner);
+        }
         for place in &set.places {
             self.load_place(*place, &mut view);
         }

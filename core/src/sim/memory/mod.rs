@@ -19,7 +19,9 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 
 use crate::id::{Place, Seq, SessionId, UserId};
+use crate::identity::Identity;
 use crate::log::Entry;
+use crate::name::Name;
 use crate::protocol::request::UserRef;
 use crate::protocol::{ErrorCode, RequestError};
 use crate::rules;
@@ -151,6 +153,16 @@ impl MemoryStore {
                 password,
                 device,
             } => self.login(&who, &password, device, now),
+            StoreRequest::LoginJwt { jwt, device } => {
+                let (identity, name) =
+                    vouched(&jwt).ok_or_else(|| refused(ErrorCode::BadCredentials))?;
+                let command = Command::OpenSessionOf {
+                    identity,
+                    name,
+                    device,
+                };
+                self.open(command, now)
+            }
             StoreRequest::Resume {
                 user,
                 session,
@@ -214,10 +226,16 @@ impl MemoryStore {
             renewed: None,
             device,
         };
+        self.open(command, now)
+    }
+
+    /// Carries out a change that opens a session, and reads its user's roster.
+    fn open(&mut self, command: Command, now: Timestamp) -> StoreResult {
         let applied = self.apply(command, now)?;
         let Done::Session { session, expires } = applied.done else {
             return Err(StoreError::Unknown.into());
         };
+        let user = applied.changed.first().ok_or(StoreError::Unknown)?.0;
         let roster = self.tables.roster(user, now).ok_or(StoreError::Unknown)?;
         Ok(StoreResponse::Session(Standing {
             session,
@@ -337,6 +355,14 @@ fn into_command(request: StoreRequest) -> Result<Command, StoreRequest> {
         StoreRequest::Command(command) => Ok(*command),
         other => Err(other),
     }
+}
+
+/// Reads what stands for the token of another service here: `jwt of ISSUER, SUBJECT, NAME`; the name
+/// may be empty.
+fn vouched(jwt: &Secret) -> Option<(Identity, Option<Name>)> {
+    let mut parts = jwt.expose().strip_prefix("jwt of ")?.splitn(3, ", ");
+    let identity = Identity::new(parts.next()?, parts.next()?);
+    Some((identity, Name::new(parts.next()?).ok()))
 }
 
 fn refused(code: ErrorCode) -> StoreFailure {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::id::{ConversationId, GroupId, Pair, Place, Seq, SessionId, UserId};
+use crate::identity::Identity;
 use crate::log::{Entry, FriendState};
 use crate::name::{Key, NameKey};
 use crate::protocol::request::UserRef;
@@ -19,6 +20,8 @@ pub(super) struct Tables {
     pub(super) users: BTreeMap<UserId, Account>,
     /// Unique: whose each name is.
     pub(super) names: BTreeMap<NameKey, UserId>,
+    /// Unique: whose each identity is.
+    pub(super) identities: BTreeMap<Identity, UserId>,
     pub(super) sessions: BTreeMap<SessionId, SessionRow>,
     pub(super) friendships: BTreeMap<(UserId, UserId), FriendState>,
     pub(super) conversations: BTreeMap<ConversationId, Conversation>,

@@ -18,7 +18,7 @@ impl Tables {
         self.use_numbers(view);
         // Names that become free first, so that the same transaction may take them.
         for change in view.users.changes() {
-            self.free_name(&change);
+            self.free_unique(&change);
         }
         for change in view.users.changes() {
             self.write_user(view, &change);
@@ -61,13 +61,20 @@ impl Tables {
         );
     }
 
-    fn free_name(&mut self, change: &Change<'_, UserId, UserRow>) {
+    fn free_unique(&mut self, change: &Change<'_, UserId, UserRow>) {
         if let Change::Update(user, row) = change
             && let Some(before) = self.users.get(user)
-            && before.row.name != row.name
-            && let Some(name) = &before.row.name
         {
-            self.names.remove(&name.key());
+            if before.row.name != row.name
+                && let Some(name) = &before.row.name
+            {
+                self.names.remove(&name.key());
+            }
+            if before.row.identity != row.identity
+                && let Some(identity) = &before.row.identity
+            {
+                self.identities.remove(identity);
+            }
         }
     }
 
@@ -92,6 +99,13 @@ impl Tables {
             assert!(
                 taken.is_none_or(|owner| owner == user),
                 "the name {name} is taken"
+            );
+        }
+        if let Some(identity) = row.identity {
+            let taken = self.identities.insert(identity, user);
+            assert!(
+                taken.is_none_or(|owner| owner == user),
+                "{identity:?} is somebody else's"
             );
         }
         let updated_at = view.now;

@@ -151,6 +151,8 @@ checks! {
     sessions::resume_needs_the_very_token,
     sessions::changing_the_password_ends_the_other_sessions,
     sessions::closing_a_session_ends_it_once,
+    sessions::an_identity_has_one_account_whatever_its_name,
+    sessions::first_sessions_at_once_make_one_account,
     friends::requests_are_asked_and_accepted,
     friends::requests_by_name_find_every_spelling,
     friends::crossing_requests_make_friends,

@@ -1,6 +1,7 @@
 //! Sessions.
 
 use crate::id::{SessionId, UserId};
+use crate::identity::Identity;
 use crate::protocol::ErrorCode;
 use crate::protocol::request::UserRef;
 use crate::secret::Secret;
@@ -164,4 +165,56 @@ pub(super) fn closing_a_session_ends_it_once(subject: &mut dyn Subject) {
     let third = world.login(alice);
     assert!(![first.session, second.session].contains(&third.session));
     assert_eq!(world.roster(alice).sessions, [third.session]);
+}
+
+fn vouch(subject: &str, wished: &str) -> Command {
+    Command::OpenSessionOf {
+        identity: Identity::new("https://accounts.example", subject),
+        name: Some(name(wished)),
+        device: Some("phone".into()),
+    }
+}
+
+pub(super) fn an_identity_has_one_account_whatever_its_name(subject: &mut dyn Subject) {
+    let mut world = World::new(subject);
+    let alice = world.register("alice");
+    let before = world.version(alice);
+    let mut opened = |command: Command| {
+        let applied = world.command(command);
+        let Done::Session { session, expires } = applied.done else {
+            panic!("opening a session answers {:?}", applied.done);
+        };
+        let [(user, _)] = applied.changed[..] else {
+            panic!("one user's version rises: {:?}", applied.changed);
+        };
+        let resumed = world.resume(user, session, expires).unwrap();
+        assert_eq!(resumed.roster.user, user);
+        (user, resumed.roster.name.clone())
+    };
+    let (first, own) = opened(vouch("17", "ALICE"));
+    assert_ne!(first, alice);
+    assert!(own.as_str().starts_with("ALICE-"), "{own}");
+    assert_eq!(opened(vouch("17", "alice")), (first, own.clone()));
+    let (second, other) = opened(vouch("18", "bob"));
+    assert_ne!(second, first);
+    assert_eq!(other, name("bob"));
+    assert_eq!(world.version(alice), before, "nobody was alice");
+    for user in [first, second] {
+        for password in ["", PASSWORD] {
+            let refused = world.try_login(UserRef::Id(user), password).unwrap_err();
+            assert_eq!(refused, ErrorCode::BadCredentials);
+        }
+    }
+    assert!(world.try_login(UserRef::Id(alice), PASSWORD).is_ok());
+}
+
+pub(super) fn first_sessions_at_once_make_one_account(subject: &mut dyn Subject) {
+    let mut world = World::new(subject);
+    let command = |_| StoreRequest::Command(Box::new(vouch("17", "carol")));
+    let results = world.all((0..6).map(command).collect());
+    let users: Vec<UserId> = results
+        .into_iter()
+        .map(|result| applied(result).unwrap().changed[0].0)
+        .collect();
+    assert_eq!(users, vec![users[0]; 6]);
 }

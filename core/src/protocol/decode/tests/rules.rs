@@ -200,6 +200,16 @@ fn rules_of_accounts() {
     }
     let token = format!(r#""op":"resume","token":"{}""#, "t".repeat(1025));
     refuses(&token, "`token` must have 0 to 1024 bytes");
+    let jwt = format!(r#""op":"login","jwt":"{}""#, "t".repeat(8193));
+    refuses(&jwt, "`jwt` must have 1 to 8192 bytes");
+    for (field, name) in [
+        (r#""name":"ann""#, "name"),
+        (r#""user":1"#, "user"),
+        (r#""password":"12345678""#, "password"),
+    ] {
+        let both = format!(r#""op":"login","jwt":"a.b.c",{field}"#);
+        refuses(&both, &format!("`{name}` and `jwt` exclude each other"));
+    }
     refuses(
         &format!(
             r#""op":"register","name":"a","password":"12345678","invite":"{}""#,
