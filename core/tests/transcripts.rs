@@ -318,6 +318,11 @@ impl Stage {
         if let Some(bytes) = described(frame, "(a text of ") {
             filled = filled.replace(&format!("(a text of {bytes} bytes)"), &"x".repeat(bytes));
         }
+        // What the store in memory takes for another service's token.
+        if filled.contains("(a token for ") {
+            filled = filled.replace("(a token for ", "jwt of us, ");
+            filled = filled.replace(")\"", "\"");
+        }
         for (name, value) in &self.values {
             filled = filled.replace(&format!("<{name}>"), value);
         }
