@@ -14,6 +14,7 @@ use crate::error::OpenError;
 use crate::open::Opened;
 use crate::options::Options;
 use crate::schema;
+use crate::sql::CHUNK;
 
 /// How every SQLite database begins (<https://www.sqlite.org/fileformat.html>).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -177,6 +178,9 @@ async fn connect(
             .busy_timeout(BUSY)
             .foreign_keys(false)
             .statement_cache_capacity(256)
+            // As many rows as one list asks for: with fewer, the thread that reads and the one that
+            // waits take turns with each row.
+            .row_buffer_size(4 * CHUNK)
             .pragma("cache_size", "-16384")
             // Every 16 MB instead of 4: each message then costs fewer writes to the file itself.
             .pragma("wal_autocheckpoint", "4000")

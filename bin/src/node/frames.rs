@@ -306,9 +306,8 @@ async fn write_all<W: FrameSink>(
                 }
             }
             let weight = burst.weight(before, position);
-            let written = Input::Written { connection, weight };
-            if weight > 0 && door.input(written).await.is_err() {
-                return false;
+            if weight > 0 {
+                door.written(connection, mailbox, weight);
             }
         }
     }
@@ -347,17 +346,14 @@ impl Burst {
         while burst.frames.bytes.len() < BURST
             && let Some(outgoing) = queue.next()
         {
-            let weight = match outgoing {
-                Outgoing::Reply { id, result, weight } => {
+            let weight = outgoing.weight();
+            match outgoing {
+                Outgoing::Reply { id, result, .. } => {
                     encode::reply(id, &result, &mut burst.frames.bytes);
                     burst.frames.end();
-                    weight
                 }
-                Outgoing::Event { event, weight } => {
-                    burst.frames.push(event.json());
-                    weight
-                }
-            };
+                Outgoing::Event { event, .. } => burst.frames.push(event.json()),
+            }
             burst.weights.push(weight);
         }
         burst

@@ -2,14 +2,14 @@
 //!
 //! There are two channels. What connections bring goes through a bounded one, and whoever sends
 //! waits while it is full: that is how an engine with too much to do slows its clients down. What
-//! the engine has asked for (answers of the store and of the relay) and the few words of the
-//! operator go through one without a bound in its type: the engine limits how many questions are
+//! the engine has asked for (answers of the store and of the relay), what connections have written
+//! and the few words of the operator go through one without a bound in its type: the engine limits how many questions are
 //! under way (`Config::store_requests`, `Config::fetches`, `Config::presence_questions`,
 //! `Config::presence_lists`), each has one answer, and an answer must never wait behind the requests
 //! that wait for it.
 
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{self, Arc};
 
 use async_channel::{Receiver, Sender};
 use futures::channel::oneshot;
@@ -20,7 +20,7 @@ use parlor_core::protocol::{Request, RequestError};
 use parlor_core::relay::RelayMessage;
 use parlor_core::store::StoreResult;
 
-use super::mailbox::Mailbox;
+use super::mailbox::{Credit, Mailbox};
 
 /// How many things from connections wait for the engine at most.
 const CAPACITY: usize = 4096;
@@ -80,6 +80,26 @@ pub(crate) struct Door {
     /// The last number given out; held until the connection is announced, since the engine wants
     /// the numbers in order.
     last: Arc<Mutex<u64>>,
+    written: Written,
+}
+
+/// The connections that something was written to of which the engine learns in its next turn.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Written {
+    connections: Arc<sync::Mutex<Vec<ConnectionId>>>,
+}
+
+impl Written {
+    /// Takes all.
+    pub(crate) fn take(&self) -> Vec<ConnectionId> {
+        std::mem::take(&mut self.lock())
+    }
+
+    fn lock(&self) -> sync::MutexGuard<'_, Vec<ConnectionId>> {
+        // Nothing in here panics while it holds the lock.
+        let lock = self.connections.lock();
+        lock.unwrap_or_else(sync::PoisonError::into_inner)
+    }
 }
 
 /// Where answers come in.
@@ -96,6 +116,7 @@ pub struct Sink {
 pub(crate) struct Inbox {
     pub(crate) mail: Receiver<Mail>,
     pub(crate) answers: Receiver<Mail>,
+    pub(crate) written: Written,
 }
 
 /// Makes the channels of one node.
@@ -106,9 +127,15 @@ pub(crate) fn open() -> (Door, Sink, Inbox) {
         mail: mail_in,
         answers: answers_in,
         last: Arc::new(Mutex::new(0)),
+        written: Written::default(),
     };
     let sink = Sink { door: door.clone() };
-    (door, sink, Inbox { mail, answers })
+    let inbox = Inbox {
+        mail,
+        answers,
+        written: door.written.clone(),
+    };
+    (door, sink, inbox)
 }
 
 impl Inbox {
@@ -151,6 +178,18 @@ impl Door {
     /// Waits for room and hands an input over.
     pub(crate) async fn input(&self, input: Input) -> Result<(), Ended> {
         self.send(Mail::Input(input)).await
+    }
+
+    /// Gives back credit for what was written, of which there is never more than the engine has
+    /// given out.
+    pub(crate) fn written(&self, connection: ConnectionId, mailbox: &Mailbox, weight: u32) {
+        match mailbox.written(weight) {
+            Credit::Now(weight) => {
+                self.answer(Mail::Input(Input::Written { connection, weight }));
+            }
+            Credit::NextTurn => self.written.lock().push(connection),
+            Credit::Waiting => {}
+        }
     }
 
     /// Hands over, without waiting, something of which the engine bounds the number.

@@ -178,21 +178,14 @@ impl LocalConnection {
         if self.taken.is_empty() {
             self.taken = self.mailbox.take().await?.into();
         }
-        let (received, weight) = match self.taken.pop_front()? {
-            Outgoing::Reply { id, result, weight } => (Received::Reply { id, result }, weight),
-            Outgoing::Event { event, weight } => (Received::Event(Shared::typed(event)), weight),
+        let outgoing = self.taken.pop_front()?;
+        let weight = outgoing.weight();
+        let received = match outgoing {
+            Outgoing::Reply { id, result, .. } => Received::Reply { id, result },
+            Outgoing::Event { event, .. } => Received::Event(Shared::typed(event)),
         };
-        self.report(weight);
+        self.door.written(self.connection, &self.mailbox, weight);
         Some(received)
-    }
-
-    /// Gives credit back. It goes the way that never waits, so that nothing is lost when a future is
-    /// dropped: there is never more of it than the engine has given out.
-    fn report(&self, weight: u32) {
-        self.door.answer(Mail::Input(Input::Written {
-            connection: self.connection,
-            weight,
-        }));
     }
 }
 

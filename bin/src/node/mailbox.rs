@@ -11,6 +11,13 @@ use parlor_core::protocol::{Event, Reply, RequestError};
 /// How long a closing connection may take to accept what is queued for it.
 pub(crate) const FLUSH: Duration = Duration::from_secs(2);
 
+/// How much the engine may take to be unwritten, of a connection, without being told at once what
+/// was written: its next turn is soon enough. Below the least [`Config::outgoing`] that can be
+/// configured, since a connection of so little is neither paused nor starved.
+///
+/// [`Config::outgoing`]: parlor_core::engine::Config::outgoing
+const LITTLE: u32 = 1000;
+
 /// Something that a connection is to be sent.
 #[derive(Debug)]
 pub(crate) enum Outgoing {
@@ -29,6 +36,26 @@ pub(crate) enum Outgoing {
 pub(crate) struct Shared {
     event: Event,
     json: OnceLock<Box<[u8]>>,
+}
+
+impl Outgoing {
+    /// Returns what it costs until it is written.
+    pub(crate) const fn weight(&self) -> u32 {
+        match self {
+            Self::Reply { weight, .. } | Self::Event { weight, .. } => *weight,
+        }
+    }
+}
+
+/// How the engine learns of what was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Credit {
+    /// It is told at once of so much.
+    Now(u32),
+    /// It has to look at this mailbox in its next turn.
+    NextTurn,
+    /// It will look at this mailbox in its next turn.
+    Waiting,
 }
 
 impl Shared {
@@ -68,6 +95,10 @@ pub(crate) struct Mailbox {
 struct State {
     queue: Vec<Outgoing>,
     phase: Phase,
+    /// What the engine takes to be unwritten.
+    outstanding: u32,
+    /// What of that is written.
+    credit: u32,
     /// The engine wants no more requests for now.
     paused: bool,
     /// A batch of requests is with the engine.
@@ -89,14 +120,42 @@ enum Phase {
     Closed,
 }
 
+impl State {
+    fn take_credit(&mut self) -> u32 {
+        let credit = std::mem::take(&mut self.credit);
+        self.outstanding = self.outstanding.saturating_sub(credit);
+        credit
+    }
+}
+
 impl Mailbox {
     /// Queues something; tells whether this is the first since the last [`Mailbox::wake_writer`].
     pub(crate) fn push(&self, outgoing: Outgoing) -> bool {
         let mut state = self.lock();
         if state.phase == Phase::Open {
+            state.outstanding = state.outstanding.saturating_add(outgoing.weight());
             state.queue.push(outgoing);
         }
         !std::mem::replace(&mut state.touched, true)
+    }
+
+    /// Notes that something was written; tells how the engine learns of it.
+    pub(crate) fn written(&self, weight: u32) -> Credit {
+        let mut state = self.lock();
+        let first = state.credit == 0;
+        state.credit += weight;
+        if state.outstanding > LITTLE {
+            Credit::Now(state.take_credit())
+        } else if first {
+            Credit::NextTurn
+        } else {
+            Credit::Waiting
+        }
+    }
+
+    /// Takes what was written and the engine was not told of.
+    pub(crate) fn take_credit(&self) -> u32 {
+        self.lock().take_credit()
     }
 
     /// Wakes the writer.
@@ -287,7 +346,7 @@ mod tests {
     use parlor_core::id::UserId;
     use parlor_core::protocol::Event;
 
-    use super::{Mailbox, Outgoing, Shared};
+    use super::{Credit, Mailbox, Outgoing, Shared};
 
     fn event(user: u64) -> Event {
         Event::Presence {
@@ -313,6 +372,26 @@ mod tests {
         let all = mailbox.take().now_or_never().unwrap().unwrap();
         assert_eq!(all.len(), 3);
         assert!(mailbox.take().now_or_never().is_none());
+    }
+
+    #[test]
+    fn a_little_that_was_written_waits_for_the_next_turn() {
+        let heavy = |weight| Outgoing::Event {
+            event: Arc::new(Shared::new(event(1))),
+            weight,
+        };
+        let mailbox = Mailbox::default();
+        mailbox.push(heavy(300));
+        mailbox.push(heavy(700));
+        assert_eq!(mailbox.written(300), Credit::NextTurn);
+        assert_eq!(mailbox.written(100), Credit::Waiting);
+        assert_eq!(mailbox.take_credit(), 400);
+        assert_eq!(mailbox.written(100), Credit::NextTurn);
+        mailbox.push(heavy(401));
+        assert_eq!(mailbox.written(100), Credit::Now(200), "above a little");
+        assert_eq!(mailbox.written(801), Credit::NextTurn);
+        assert_eq!(mailbox.take_credit(), 801);
+        assert_eq!(mailbox.take_credit(), 0);
     }
 
     #[test]

@@ -114,6 +114,8 @@ impl Turns {
 
     fn turn(&mut self, first: Option<Mail>, inbox: &Inbox) {
         let now = self.clock.now();
+        // Before the time, so that nobody counts as slow for what was written.
+        self.written(inbox, now);
         if self.engine.poll_timeout().is_some_and(|at| at <= now) {
             self.handle(Input::Timeout, now);
         }
@@ -130,6 +132,19 @@ impl Turns {
             self.take(mail, now);
         }
         self.dispatch();
+    }
+
+    /// Tells the engine what was written since the turn before.
+    fn written(&mut self, inbox: &Inbox, now: Timestamp) {
+        for connection in inbox.written.take() {
+            let credit = self
+                .connections
+                .get(&connection)
+                .map(|mailbox| mailbox.take_credit());
+            if let Some(weight) = credit.filter(|weight| *weight > 0) {
+                self.handle(Input::Written { connection, weight }, now);
+            }
+        }
     }
 
     fn take(&mut self, mail: Mail, now: Timestamp) {
