@@ -47,7 +47,8 @@ const ROUNDS: usize = 16;
 ///   inside; [`set_locked`](Self::set_locked) is what an operator does.
 ///
 /// Accounts, conversations and sessions are numbered 1, 2, 3, .. each; a group's number is its
-/// conversation's. Passwords are hashed with a bare SHA-256: good for tests only.
+/// conversation's. Passwords are hashed with a bare SHA-256, and `jwt of ISSUER, SUBJECT, NAME` counts
+/// as a token by which that issuer vouches for somebody: good for tests only.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
     limits: Limits,
