@@ -162,7 +162,9 @@ fn positions_of_another_account_with_the_same_name_are_not_kept() {
 #[test]
 fn positions_are_named_to_whoever_takes_the_session_up_again() {
     let have = |request: Request| match request {
-        Request::Login { start, .. } | Request::Resume { start, .. } => start.have,
+        Request::Login { start, .. }
+        | Request::LoginJwt { start, .. }
+        | Request::Resume { start, .. } => start.have,
         _ => panic!(),
     };
     let by_id = |number| Request::Login {
@@ -175,6 +177,11 @@ fn positions_are_named_to_whoever_takes_the_session_up_again() {
         token: Secret::new(token),
         start: Start::default(),
     };
+    let vouched = Request::LoginJwt {
+        jwt: Secret::new("a.b.c"),
+        device: None,
+        start: Start::default(),
+    };
     let known = vec![(BOB, Seq(3))];
     for (request, named) in [
         (by_id(1), known.clone()),
@@ -182,6 +189,7 @@ fn positions_are_named_to_whoever_takes_the_session_up_again() {
         (login("Ann"), known.clone()),
         (login("eve"), Vec::new()),
         (by_token("other"), Vec::new()),
+        (vouched.clone(), Vec::new()),
     ] {
         let mut desk = Desk::online(|_| (), vec![item(BOB, 3, 3)]);
         desk.reconnect();
@@ -192,6 +200,18 @@ fn positions_are_named_to_whoever_takes_the_session_up_again() {
         };
         assert_eq!(have(sent), named, "{request:?}");
     }
+    // Whoever is vouched for turns out to be the same: what was there does not come twice.
+    let mut desk = Desk::online(|_| (), vec![item(BOB, 3, 3)]);
+    desk.reconnect();
+    desk.refuse(2, ErrorCode::TokenExpired);
+    assert_eq!(
+        desk.ask(2, vouched.clone()).first(),
+        Some(&sent(3, vouched))
+    );
+    desk.answer(3, session_of(ANN, vec![item(BOB, 4, 1)]));
+    assert_eq!(desk.push(BOB, 2), []);
+    assert_eq!(desk.push(BOB, 3), []);
+    assert_eq!(desk.push(BOB, 4), [handed(BOB, 4)]);
     // The session's own token, by the caller's hand: the server says that the session is there.
     let mut desk = Desk::online(|_| (), vec![item(BOB, 3, 3)]);
     assert_eq!(desk.ask(1, by_token("token")), [sent(2, resume(known))]);
