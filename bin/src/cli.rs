@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::logging::LogFormat;
-use crate::{bench, chat, cluster, dev_cert, migrate};
+use crate::{bench, chat, cluster, dev_cert, migrate, operate};
 
 const SERVE_EXAMPLES: &str = "\
 Examples:
@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Serve(ServeArguments),
     /// Chats in the terminal.
     Chat(chat::Arguments),
+    /// Looks after running servers: who is where, what became of a message, locks, passwords.
+    Admin(operate::Arguments),
     /// Brings the store's tables up to date.
     #[command(after_help = MIGRATE_EXAMPLES)]
     Migrate(migrate::Arguments),
@@ -125,8 +127,8 @@ pub(crate) struct ServeArguments {
     )]
     pub(crate) proxy_from: Vec<String>,
 
-    /// Where operators look at the node over HTTP, such as 127.0.0.1:6001: /, /healthz, /readyz and
-    /// /metrics. [default: none]
+    /// Where operators look at the node over HTTP, such as 127.0.0.1:6001 (/, /healthz, /readyz and
+    /// /metrics), and where `parlor admin` gives it orders. [default: none]
     #[arg(long, value_name = "ADDR", env = "PARLOR_ADMIN")]
     pub(crate) admin: Option<String>,
 

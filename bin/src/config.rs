@@ -25,6 +25,12 @@ pub(crate) use jwt::Jwt;
 /// The variable that holds the secret. There is no flag for it: other users see command lines.
 const SECRET_VARIABLE: &str = "PARLOR_SECRET";
 
+/// The variable that holds what operators show. There is no flag for it either.
+pub(crate) const ADMIN_TOKEN_VARIABLE: &str = "PARLOR_ADMIN_TOKEN";
+
+/// The fewest bytes of what operators show.
+const ADMIN_TOKEN_BYTES: usize = 16;
+
 /// Where to listen with TLS, unless something else is said.
 const TLS_LISTEN: &str = "127.0.0.1:6443";
 
@@ -42,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) handshake: Duration,
     /// Where operators look at the node, `host:port`; `None` for nowhere.
     pub(crate) admin: Option<String>,
+    /// What operators show before they give orders; without one, only this machine may.
+    pub(crate) admin_token: Option<Secret>,
     /// Which connections come from proxies.
     pub(crate) proxies: ProxyOptions,
     /// The URL of the store.
@@ -130,8 +138,12 @@ pub(crate) enum ConfigError {
         "the secret has {0} bytes and needs at least {SECRET_BYTES}; `openssl rand -hex 32` makes one"
     )]
     ShortSecret(usize),
-    #[error("{SECRET_VARIABLE} is not UTF-8; `openssl rand -hex 32` makes a secret that is")]
-    SecretEncoding,
+    #[error("{0} is not UTF-8; `openssl rand -hex 32` makes a secret that is")]
+    SecretEncoding(&'static str),
+    #[error(
+        "`admin_token` has {0} bytes and needs at least {ADMIN_TOKEN_BYTES}; `openssl rand -hex 32` makes one"
+    )]
+    ShortAdminToken(usize),
     #[error(
         "a node with a relay needs the cluster's secret: set `secret` in the file, or {SECRET_VARIABLE}, to the same on every node; `openssl rand -hex 32` makes one"
     )]
@@ -143,11 +155,8 @@ pub(crate) enum ConfigError {
 /// # Errors
 /// Says what is wrong with them.
 pub(crate) fn load(arguments: &ServeArguments) -> Result<Settings, ConfigError> {
-    let secret = match std::env::var(SECRET_VARIABLE) {
-        Ok(secret) => given(Some(secret)),
-        Err(std::env::VarError::NotPresent) => None,
-        Err(std::env::VarError::NotUnicode(_)) => return Err(ConfigError::SecretEncoding),
-    };
+    let secret = from_environment(SECRET_VARIABLE)?;
+    let admin_token = from_environment(ADMIN_TOKEN_VARIABLE)?;
     let file = match &arguments.config {
         Some(path) => read(path)?,
         None => File::default(),
@@ -177,7 +186,8 @@ pub(crate) fn load(arguments: &ServeArguments) -> Result<Settings, ConfigError> 
     settings.log_format = arguments.log_format.unwrap_or(settings.log_format);
     settings.relay = from_outside(&arguments.relay).or(settings.relay);
     settings.admin = from_outside(&arguments.admin).or(settings.admin);
-    settings.secret = secret.map(Secret::new).or(settings.secret);
+    settings.admin_token = admin_token.or(settings.admin_token);
+    settings.secret = secret.or(settings.secret);
     settings.check()?;
     Ok(settings)
 }
@@ -187,6 +197,7 @@ impl Default for Settings {
         Self {
             listen: Some("127.0.0.1:6000".to_owned()),
             admin: None,
+            admin_token: None,
             tls: None,
             handshake: Duration::from_secs(10),
             proxies: ProxyOptions::default(),
@@ -245,6 +256,10 @@ impl Settings {
                 rule: "\"open\", \"closed\", or a list of invitation codes, none of them empty",
             });
         }
+        let token = self.admin_token.as_ref().map(|token| token.expose().len());
+        if let Some(bytes) = token.filter(|bytes| *bytes < ADMIN_TOKEN_BYTES) {
+            return Err(ConfigError::ShortAdminToken(bytes));
+        }
         match &self.secret {
             Some(secret) if secret.expose().len() < SECRET_BYTES => {
                 Err(ConfigError::ShortSecret(secret.expose().len()))
@@ -298,6 +313,15 @@ fn networks(texts: &[String]) -> Result<Vec<Network>, ConfigError> {
     texts.iter().map(read).collect()
 }
 
+/// Takes a secret from the environment; an empty one counts as not given.
+fn from_environment(variable: &'static str) -> Result<Option<Secret>, ConfigError> {
+    match std::env::var(variable) {
+        Ok(secret) => Ok(given(Some(secret)).map(Secret::new)),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => Err(ConfigError::SecretEncoding(variable)),
+    }
+}
+
 /// Takes a setting from the environment or a flag; an empty one counts as not given.
 fn given(value: Option<String>) -> Option<String> {
     value.filter(|value| !value.is_empty())
@@ -347,6 +371,7 @@ mod tests {
         proxy_from = ["10.1.2.3/8", "::1"]
         relay = "rediss://u:p@host"
         admin = "127.0.0.1:6001"
+        admin_token = "fedcba9876543210"
         relay_ca = "/tmp/ca.pem"
         log = "debug"
         log_format = "json"
@@ -357,6 +382,7 @@ mod tests {
         connections_per_address = 9
         pipeline = 11
         store_requests = 12
+        trail = 13
         outgoing_kib = 64
         sessions = 2
         friends = 3
@@ -390,6 +416,7 @@ mod tests {
             r#"relay = "rediss://u:***@host""#,
             r#"admin = "127.0.0.1:6001""#,
             r#"relay_ca = "/tmp/ca.pem""#,
+            "# admin_token: set",
             "# secret: set",
             r#"proxy_from = ["10.0.0.0/8", "::1/128"]"#,
             r#"log = "debug""#,
@@ -400,6 +427,7 @@ mod tests {
             "connections_per_address = 9",
             "pipeline = 11",
             "store_requests = 12",
+            "trail = 13",
             "outgoing_kib = 64",
             "sessions = 2",
             "friends = 3",
@@ -427,6 +455,8 @@ mod tests {
             assert!(printed.lines().any(|it| it == line), "{line}\n{printed}");
         }
         assert!(!printed.contains("0123456789"), "{printed}");
+        assert!(!printed.contains("fedcba"), "{printed}");
+        assert!(!format!("{settings:?}").contains("fedcba"));
         assert!(!printed.contains("come"), "{printed}");
     }
 
@@ -524,6 +554,7 @@ mod tests {
             ("proxy_from = [\"10.0.0.0/33\"]", "10.0.0.0/33"),
             ("registration = [\"\"]", "registration"),
             ("secret = \"short\"", "secret"),
+            ("admin_token = \"short\"", "admin_token"),
         ] {
             let error = settings(text).unwrap_err();
             assert!(error.contains(key), "{error}");

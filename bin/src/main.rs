@@ -12,6 +12,7 @@ mod dev_cert;
 mod logging;
 mod manager;
 mod migrate;
+mod operate;
 mod proc;
 mod relay;
 mod serve;
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(&arguments),
         Command::BenchWorker => bench::worker::run(),
         Command::BenchRouter(arguments) => bench::router::run(&arguments),
+        Command::Admin(arguments) => operate::run(&arguments),
         Command::Migrate(arguments) => migrate::run(arguments),
         Command::DevCert(arguments) => dev_cert::run(&arguments),
         Command::CheckConfig(arguments) => match config::load(&arguments) {

@@ -5,10 +5,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_channel::Sender;
 use async_signal::{Signal, Signals};
 use async_std::{future, task};
-use futures::StreamExt as _;
 use futures::future::{Either, select};
+use futures::{StreamExt as _, stream};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use parlor::{Node, NodeError};
 use parlor_core::protocol::{Event, NoticeCode, encode};
@@ -22,6 +23,7 @@ use sha2::Sha256;
 use thiserror::Error;
 use tracing::{error, info, warn};
 
+use crate::admin::Authority;
 use crate::cli::ServeArguments;
 use crate::config::{self, ConfigError, Jwt, Settings};
 use crate::logging::{self, BadLevel};
@@ -84,33 +86,37 @@ pub(crate) fn run(arguments: &ServeArguments) -> ExitCode {
 
 async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
     // First of all, so that no signal is lost.
-    let mut signals = Signals::new([Signal::Term, Signal::Int]).map_err(Failure::Signals)?;
+    let signals = Signals::new([Signal::Term, Signal::Int]).map_err(Failure::Signals)?;
     let hangups = Signals::new([Signal::Hup]).map_err(Failure::Signals)?;
     let manager = Manager::from_environment();
     raise_descriptor_limit();
-    let (running, readiness) = start(settings).await?;
+    let (drain, drains) = async_channel::bounded(1);
+    let (running, readiness) = start(settings, drain).await?;
     manager.ready(&readiness.status);
     task::spawn(manager.clone().watch(running.node.clone()));
     task::spawn(read_anew(hangups, manager.clone(), readiness));
-    let signal = {
+    // Only the first order to drain is one; who means the end of it sends a signal.
+    let orders = drains.take(1).map(|()| Word::Order);
+    let mut words = std::pin::pin!(stream::select(signals.map(Word::Signal), orders));
+    let word = {
         let ended = std::pin::pin!(running.node.wait());
-        match select(ended, signals.next()).await {
+        match select(ended, words.next()).await {
             // It was not told to end, so it broke.
             Either::Left((outcome, _)) => {
                 error!(?outcome, "the node has ended");
                 return Ok(ExitCode::FAILURE);
             }
-            Either::Right((signal, _)) => signal,
+            Either::Right((word, _)) => word,
         }
     };
     info!(
-        signal = name(signal.as_ref()),
+        signal = name(word.as_ref()),
         "draining; a second signal ends at once"
     );
     manager.stopping();
     running.node.drain();
     let drained = std::pin::pin!(future::timeout(DRAIN, drained(&running)));
-    Ok(match select(drained, signals.next()).await {
+    Ok(match select(drained, words.next()).await {
         Either::Left((Ok(Ok(())), _)) => {
             info!("drained");
             ExitCode::SUCCESS
@@ -123,11 +129,19 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
             warn!("the store did not finish in time; the last second of cursors may be lost");
             ExitCode::SUCCESS
         }
-        Either::Right((signal, _)) => {
-            warn!(signal = name(signal.as_ref()), "ended by a second signal");
-            ExitCode::from(exit_code(signal.as_ref()))
+        Either::Right((word, _)) => {
+            warn!(signal = name(word.as_ref()), "ended by a second signal");
+            ExitCode::from(exit_code(word.as_ref()))
         }
     })
+}
+
+/// What has a node end.
+enum Word {
+    /// A signal.
+    Signal(io::Result<Signal>),
+    /// An operator's order.
+    Order,
 }
 
 /// What ends together.
@@ -138,12 +152,14 @@ struct Running {
 }
 
 impl Running {
-    /// Returns what operators may look at.
-    fn sources(&self) -> admin::Sources {
+    /// Returns what operators may look at, and how their orders reach it.
+    fn sources(&self, settings: &Settings, drain: Sender<()>) -> admin::Sources {
         admin::Sources {
             node: self.node.clone(),
             store: self.store.clone(),
             relay: self.relay.clone(),
+            authority: Authority::new(settings.admin_token.as_ref()),
+            drain,
         }
     }
 }
@@ -168,7 +184,7 @@ async fn read_anew(mut hangups: Signals, manager: Manager, readiness: Readiness)
 }
 
 /// Starts the node and says so on stdout.
-async fn start(settings: &Settings) -> Result<(Running, Readiness), Failure> {
+async fn start(settings: &Settings, drain: Sender<()>) -> Result<(Running, Readiness), Failure> {
     // Before the store: a server that runs already keeps its database to itself.
     let mut builder = Node::builder();
     let mut listening = Vec::new();
@@ -213,7 +229,7 @@ async fn start(settings: &Settings) -> Result<(Running, Readiness), Failure> {
     let running = Running { node, store, relay };
     let watched = match admin {
         Some((listener, address)) => {
-            task::spawn(admin::serve(listener, running.sources()));
+            task::spawn(admin::serve(listener, running.sources(settings, drain)));
             format!(", watched at http://{address}")
         }
         None => String::new(),
@@ -342,17 +358,18 @@ pub(crate) fn raise_descriptor_limit() {
     }
 }
 
-fn name(signal: Option<&io::Result<Signal>>) -> &'static str {
-    match signal {
-        Some(Ok(Signal::Int)) => "SIGINT",
+fn name(word: Option<&Word>) -> &'static str {
+    match word {
+        Some(Word::Signal(Ok(Signal::Int))) => "SIGINT",
+        Some(Word::Order) => "an operator's order",
         _ => "SIGTERM",
     }
 }
 
 /// Returns what a shell reports of a process that was ended by this signal.
-fn exit_code(signal: Option<&io::Result<Signal>>) -> u8 {
-    match signal {
-        Some(Ok(Signal::Int)) => 130,
+fn exit_code(word: Option<&Word>) -> u8 {
+    match word {
+        Some(Word::Signal(Ok(Signal::Int))) => 130,
         _ => 143,
     }
 }

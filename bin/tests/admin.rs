@@ -9,8 +9,8 @@
 )]
 
 mod program_world;
+mod side_world;
 
-use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
@@ -21,59 +21,19 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use program_world::{Client, Server, command, poll};
-
-const ADMIN: [&str; 2] = ["--admin", "127.0.0.1:0"];
-
-/// Returns the address of a server's side port.
-fn side_port(server: &Server) -> String {
-    let (_, address) = server.ready.split_once("watched at http://").unwrap();
-    address.to_owned()
-}
-
-/// Sends bytes to the side port and returns status and body of what comes back.
-fn exchange(address: &str, request: &str) -> (u16, String) {
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(60)))
-        .unwrap();
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
-    let status = head.split(' ').nth(1).and_then(|it| it.parse().ok());
-    (status.unwrap_or(0), body.to_owned())
-}
-
-fn get(address: &str, path: &str) -> (u16, String) {
-    exchange(address, &format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"))
-}
-
-/// Reads the metrics, each line of which must have the form of OpenMetrics.
-fn metrics(address: &str) -> BTreeMap<String, f64> {
-    let (status, body) = get(address, "/metrics");
-    assert_eq!(status, 200, "{body}");
-    assert!(body.ends_with("# EOF\n"), "{body}");
-    let samples = body.lines().filter(|line| !line.starts_with('#'));
-    samples
-        .map(|line| {
-            let (name, value) = line.rsplit_once(' ').expect(line);
-            assert!(name.starts_with("parlor_"), "{line}");
-            (name.to_owned(), value.parse().expect(line))
-        })
-        .collect()
-}
+use side_world::{Metrics, SIDE_PORT, exchange, get, side_port};
 
 #[test]
 fn metrics_of_a_thousand_messages_add_up() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start_with(folder.path(), "limits.rates = false", &ADMIN);
-    let address = side_port(&server);
+    let server = Server::start_with(folder.path(), "limits.rates = false", &SIDE_PORT);
+    let address = side_port(&server.ready);
     let [mut alice, mut bob] = [(), ()].map(|()| Client::connect(server.port));
     let from = alice.register_and_login("alice");
     let to = bob.register_and_login("bob");
     alice.ok(json!({"op": "friend_request", "user": to}));
     bob.ok(json!({"op": "friend_accept", "user": from}));
-    let before = metrics(&address);
+    let before = Metrics::read(&address);
     for number in 0..1000 {
         let key = format!("key {number}");
         let request = json!({"op": "send", "to": {"user": to}, "key": key, "text": "x"});
@@ -83,26 +43,39 @@ fn metrics_of_a_thousand_messages_add_up() {
     let refused = json!({"op": "send", "to": {"user": 999}, "key": "k", "text": "x", "id": 7});
     let refused = alice.ask(&refused);
     assert_eq!(refused["error"]["code"], "no_such_user");
-    let after = metrics(&address);
-    let rose = |name: &str| after[name] - before.get(name).copied().unwrap_or(0.0);
-    let requests = |op: &str, outcome: &str| {
-        format!("parlor_requests_total{{op=\"{op}\",outcome=\"{outcome}\"}}")
-    };
-    assert_eq!(rose(&requests("send", "ok")), 1000.0);
-    assert_eq!(rose(&requests("send", "no_such_user")), 1.0);
+    let after = Metrics::read(&address);
+    let rose = |name: &str| after.get(name) - before.get(name);
+    assert_eq!(after.requests("send", "ok"), 1000.0);
+    assert_eq!(after.requests("send", "no_such_user"), 1.0);
     assert_eq!(rose("parlor_entries_total"), 1000.0);
     assert_eq!(rose("parlor_pushes_total"), 2000.0, "to both of them");
-    assert_eq!(rose("parlor_request_seconds_count"), 1001.0);
+    let of_histogram = |name: &str| {
+        let bucket = |bound: &str| after.get(&format!("parlor_{name}_bucket{{le=\"{bound}\"}}"));
+        let bounds = [
+            "0.0", "0.001", "0.002", "0.005", "0.01", "0.02", "0.05", "0.1",
+        ];
+        let bounds = bounds
+            .into_iter()
+            .chain(["0.25", "0.5", "1.0", "5.0", "+Inf"]);
+        let counts: Vec<f64> = bounds.map(bucket).collect();
+        assert!(counts.is_sorted(), "{name}: {counts:?}");
+        let all = after.get(&format!("parlor_{name}_count"));
+        assert_eq!(counts.last(), Some(&all), "{name}");
+        rose(&format!("parlor_{name}_count"))
+    };
+    assert_eq!(of_histogram("request_seconds"), 1001.0);
+    assert_eq!(of_histogram("commit_seconds"), 1000.0, "one was refused");
+    assert_eq!(of_histogram("push_seconds"), 2000.0, "both were there");
     assert_eq!(rose("parlor_store_changes_total"), 1001.0);
     assert!(rose("parlor_store_transactions_total") <= 1001.0);
-    assert_eq!(after["parlor_connections"], 2.0);
-    assert_eq!(after["parlor_users"], 2.0);
-    assert_eq!(after["parlor_ready"], 1.0);
-    assert!(after["parlor_process_resident_bytes"] > 1e6);
+    assert_eq!(after.get("parlor_connections"), 2.0);
+    assert_eq!(after.get("parlor_users"), 2.0);
+    assert_eq!(after.get("parlor_ready"), 1.0);
+    assert!(after.get("parlor_process_resident_bytes") > 1e6);
     let status: Value = serde_json::from_str(&get(&address, "/status").1).unwrap();
     assert_eq!(
         status["entries"].as_f64(),
-        Some(after["parlor_entries_total"])
+        Some(after.get("parlor_entries_total"))
     );
     assert_eq!(status["relay"], "none");
 }
@@ -110,8 +83,8 @@ fn metrics_of_a_thousand_messages_add_up() {
 #[test]
 fn what_is_no_such_request_is_refused_and_disturbs_nobody() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start(folder.path(), &ADMIN);
-    let address = side_port(&server);
+    let server = Server::start(folder.path(), &SIDE_PORT);
+    let address = side_port(&server.ready);
     // These say nothing, for as long as they may.
     let _silent: Vec<TcpStream> = (0..10)
         .map(|_| TcpStream::connect(&address).unwrap())
@@ -153,7 +126,7 @@ fn member(folder: &Path, relay: &str, store: &str) -> std::process::Command {
     let mut command = command(folder);
     command
         .args(["serve", "--listen", "127.0.0.1:0"])
-        .args(ADMIN)
+        .args(SIDE_PORT)
         .args(["--relay", relay, "--store", store])
         .env("PARLOR_SECRET", "of a cluster, 32 bytes long or more");
     command
@@ -166,7 +139,7 @@ fn readiness_turns_with_the_relay_and_the_store() {
     let store = database.create_database("parlor").unwrap();
     let mut redis = Redis::start(&folder.path().join("redis"), None, &[]).unwrap();
     let mut server = Server::spawn(&mut member(folder.path(), &redis.url(), &store));
-    let address = side_port(&server);
+    let address = side_port(&server.ready);
     assert_eq!(until(&address, "relay", "up")["ready"], true);
     redis.server.kill9().unwrap();
     let said = until(&address, "relay", "down");
@@ -185,7 +158,7 @@ fn readiness_turns_with_the_relay_and_the_store() {
     assert_eq!(get(&address, "/healthz").0, 200, "it lives all the same");
     database.server.restart().unwrap();
     assert_eq!(until(&address, "store", "up")["ready"], true);
-    assert!(metrics(&address)["parlor_relay_reconnects_total"] >= 1.0);
+    assert!(Metrics::read(&address).get("parlor_relay_reconnects_total") >= 1.0);
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
 }
@@ -193,8 +166,8 @@ fn readiness_turns_with_the_relay_and_the_store() {
 #[test]
 fn a_side_port_that_is_taken_is_named() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start(folder.path(), &ADMIN);
-    let address = side_port(&server);
+    let server = Server::start(folder.path(), &SIDE_PORT);
+    let address = side_port(&server.ready);
     let other = TempDir::new().unwrap();
     let mut command = command(other.path());
     command.args(["serve", "--listen", "127.0.0.1:0", "--admin", &address]);
@@ -207,8 +180,8 @@ fn a_side_port_that_is_taken_is_named() {
 #[test]
 fn the_side_port_serves_so_many_at_a_time_and_waits_for_none_of_them_for_long() {
     let folder = TempDir::new().unwrap();
-    let server = Server::start(folder.path(), &ADMIN);
-    let address = side_port(&server);
+    let server = Server::start(folder.path(), &SIDE_PORT);
+    let address = side_port(&server.ready);
     // They begin a request and never end it.
     let mut silent: Vec<TcpStream> = (0..64)
         .map(|_| {

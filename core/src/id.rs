@@ -63,6 +63,11 @@ identifier! {
     SubscriptionToken
 }
 
+identifier! {
+    /// Ties an answer to an operator's order; the driver allocates it and never uses one twice.
+    OrderTicket
+}
+
 /// The largest integer of the wire protocol, 2^53 − 1: what every JSON reader keeps exact
 /// (RFC 8259, section 6).
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;

@@ -8,7 +8,7 @@ use parlor_core::name::{Key, Name};
 use parlor_core::protocol::request::{FriendAction, GroupOtherAction, GroupSelfAction, UserRef};
 use parlor_core::secret::Secret;
 use parlor_core::sim::MemoryStore;
-use parlor_core::store::{Command, Limits, Read, StoreRequest, StoreResult};
+use parlor_core::store::{Command, Limits, Read, StoreRequest, StoreResult, Supervision};
 use parlor_core::time::Timestamp;
 use proptest::collection::vec;
 use proptest::prelude::{Strategy, any, prop_assert_eq, prop_oneof, proptest};
@@ -62,6 +62,19 @@ fn text() -> impl Strategy<Value = &'static str> {
 fn name() -> impl Strategy<Value = Name> {
     select(vec!["user 1", "USER 2", "user 3", "other", "OTHER"])
         .prop_map(|text| Name::new(text).unwrap())
+}
+
+fn who() -> impl Strategy<Value = UserRef> {
+    prop_oneof![user().prop_map(UserRef::Id), name().prop_map(UserRef::Name)]
+}
+
+fn supervision() -> impl Strategy<Value = Supervision> {
+    select(vec![
+        Supervision::EndSessions,
+        Supervision::Lock,
+        Supervision::Unlock,
+        Supervision::SetPassword(Secret::new("another hash")),
+    ])
 }
 
 fn friendly() -> impl Strategy<Value = Command> {
@@ -196,6 +209,7 @@ fn account() -> impl Strategy<Value = Command> {
             hash: hash(),
         }),
         1 => user().prop_map(move |user| Command::DeleteAccount { user, verified: hash() }),
+        1 => (who(), supervision()).prop_map(|(who, action)| Command::Supervise { who, action }),
     ]
 }
 

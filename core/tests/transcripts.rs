@@ -11,8 +11,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use parlor_core::engine::{Config, Input, Rate, Rates, Registration};
-use parlor_core::id::{ConnectionId, UserId};
+use parlor_core::engine::{Config, Input, Order, Rate, Rates, Registration};
+use parlor_core::id::{ConnectionId, OrderTicket, UserId};
+use parlor_core::protocol::request::UserRef;
 use parlor_core::protocol::{ErrorCode, MAX_CLIENT_FRAME, NoticeCode, Request, decode, encode};
 use parlor_core::secret::Secret;
 use parlor_core::sim::{Loopback, Sent};
@@ -230,6 +231,11 @@ impl Stage {
         }
     }
 
+    fn order(&mut self, order: Order) {
+        let ticket = OrderTicket(1);
+        self.node.input(Input::Operator { ticket, order }).unwrap();
+    }
+
     /// What happens between the lines.
     fn direct(&mut self, what: &str) {
         let words: Vec<&str> = what.split(' ').collect();
@@ -241,7 +247,11 @@ impl Stage {
             ["the", "server", "stops"] => self.node.input(Input::Drain).unwrap(),
             ["an", "operator", "locks", "user", user] => {
                 let user = UserId(user.parse().unwrap());
-                assert!(self.node.store.set_locked(user, true));
+                self.order(Order::Lock(UserRef::Id(user)));
+            }
+            ["an", "operator", "announces", ..] => {
+                let (_, text) = what.split_once("announces ").unwrap();
+                self.order(Order::Announce(text.into()));
             }
             [name, "closes"] => {
                 // The last frames were received before.

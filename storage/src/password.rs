@@ -13,7 +13,7 @@ use parlor_core::name::Name;
 use parlor_core::protocol::request::UserRef;
 use parlor_core::protocol::{ErrorCode, RequestError};
 use parlor_core::secret::Secret;
-use parlor_core::store::{Command, StoreError, StoreFailure};
+use parlor_core::store::{Command, StoreError, StoreFailure, Supervision};
 use smol_str::SmolStr;
 use tracing::error;
 
@@ -59,6 +59,10 @@ pub(crate) enum PasswordWork {
     },
     Delete {
         user: UserId,
+        password: Secret,
+    },
+    Reset {
+        who: UserRef,
         password: Secret,
     },
 }
@@ -149,6 +153,10 @@ async fn command(
         PasswordWork::Delete { user, password } => {
             let (_, verified) = verified(context, hasher, &UserRef::Id(user), password).await?;
             Work::Change(Command::DeleteAccount { user, verified })
+        }
+        PasswordWork::Reset { who, password } => {
+            let action = Supervision::SetPassword(hasher.clone().hash(password).await?);
+            Work::Change(Command::Supervise { who, action })
         }
     })
 }

@@ -372,6 +372,9 @@ fn sort(request: StoreRequest) -> Sorted {
         StoreRequest::DeleteAccount { user, password } => {
             Sorted::Password(PasswordWork::Delete { user, password })
         }
+        StoreRequest::ResetPassword { who, password } => {
+            Sorted::Password(PasswordWork::Reset { who, password })
+        }
         StoreRequest::Command(command) => {
             let bytes = text_bytes(&command);
             Sorted::Write(Work::Change(*command), bytes)

@@ -10,6 +10,7 @@ use parlor_storage::Status as StoreStatus;
 use serde::Serialize;
 
 use super::process::Process;
+use super::wire::Status;
 use super::{ANSWER, Sources};
 
 /// What the engine, the store, the relay and the system say.
@@ -31,28 +32,6 @@ struct Readiness {
     store: &'static str,
     relay: &'static str,
     draining: bool,
-}
-
-/// What the status page plots.
-#[derive(Serialize)]
-struct Status {
-    #[serde(flatten)]
-    readiness: Readiness,
-    version: &'static str,
-    connections: usize,
-    users: usize,
-    groups: usize,
-    other_nodes: usize,
-    requests: u64,
-    refused: u64,
-    entries: u64,
-    pushes: u64,
-    repairs: u64,
-    store_waiting: usize,
-    store_took_ms: u64,
-    relay_dropped: u64,
-    resident_bytes: Option<u64>,
-    cpu_seconds: Option<f64>,
 }
 
 impl Gathered {
@@ -105,9 +84,18 @@ impl Gathered {
             Some(_) => *count,
             None => 0,
         };
+        let Readiness {
+            ready,
+            store,
+            relay,
+            draining,
+        } = self.read();
         json(&Status {
-            readiness: self.read(),
-            version: env!("CARGO_PKG_VERSION"),
+            ready,
+            store: store.to_owned(),
+            relay: relay.to_owned(),
+            draining,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             connections: counts.connections,
             users: counts.users,
             groups: counts.groups,
@@ -143,6 +131,6 @@ impl Gathered {
 }
 
 /// Numbers, names and truths always have a JSON form.
-fn json(value: &impl Serialize) -> String {
+pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }

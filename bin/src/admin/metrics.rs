@@ -129,6 +129,8 @@ impl Page<'_> {
         let Tally {
             requests,
             waits,
+            commits,
+            arrivals,
             entries,
             pushes,
             notices,
@@ -161,20 +163,37 @@ impl Page<'_> {
             *entries,
         )?;
         self.counter("pushes", "Log entries pushed to connections", *pushes)?;
-        self.waits(waits)
+        for (name, help, waits) in [
+            (
+                "request_seconds",
+                "Time from a request's arrival to its answer, after its commit where it has one",
+                waits,
+            ),
+            (
+                "commit_seconds",
+                "Time from a request's arrival to the commit of what it added to logs",
+                commits,
+            ),
+            (
+                "push_seconds",
+                "Time from a log entry's moment in the store to its push to a connection that was \
+                 there, by the clocks of database and node",
+                arrivals,
+            ),
+        ] {
+            self.waits(name, help, waits)?;
+        }
+        Ok(())
     }
 
-    fn waits(&mut self, waits: &Waits) -> fmt::Result {
+    fn waits(&mut self, name: &str, help: &str, waits: &Waits) -> fmt::Result {
         let bounds = Waits::BOUNDS.iter().map(|millis| seconds(*millis));
-        let bounds = bounds.chain([f64::MAX]);
+        let bounds = bounds.chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.zip(waits.counts).collect();
         let count = waits.counts.iter().sum();
-        let mut metric = self.0.encode_descriptor(
-            "request_seconds",
-            "Time from a request's arrival to its answer, after its commit where it has one",
-            None,
-            MetricType::Histogram,
-        )?;
+        let mut metric = self
+            .0
+            .encode_descriptor(name, help, None, MetricType::Histogram)?;
         metric.encode_histogram::<NoLabelSet>(waits.sum.as_secs_f64(), count, &buckets, None)
     }
 

@@ -1,11 +1,16 @@
-//! The side port: health, metrics and a status page over HTTP, for operators.
+//! The side port: health, metrics, a status page and orders over HTTP, for operators.
 //!
-//! It shows numbers and nothing of users, and changes nothing. It belongs where only operators
-//! reach it all the same: on the loopback interface, or on a network of their own.
+//! What anyone may ask for shows numbers and nothing of users, and changes nothing. What is below
+//! `/admin/` names users and changes things: it obeys who has the token, or who is on this machine
+//! where there is none. It all belongs where only operators reach it: on the loopback interface, or
+//! on a network of their own.
 
+mod authority;
 mod gathered;
 mod metrics;
+mod orders;
 mod process;
+pub(crate) mod wire;
 
 use std::convert::Infallible;
 use std::io;
@@ -13,6 +18,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_channel::Sender;
 use async_std::net::{TcpListener, TcpStream};
 use async_std::{future, task};
 use futures::StreamExt as _;
@@ -28,6 +34,7 @@ use parlor_storage::SqlStore;
 use smol_hyper::rt::FuturesIo;
 use tracing::{debug, warn};
 
+pub(crate) use authority::Authority;
 use gathered::Gathered;
 
 /// How many connections are served at a time.
@@ -38,6 +45,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 
 /// How long the engine and the store have to answer.
 const ANSWER: Duration = Duration::from_secs(3);
+
+/// How long an order may take, which may have to hash a password and be committed.
+const ORDER: Duration = Duration::from_secs(8);
 
 /// How long to wait after a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -56,6 +66,9 @@ pub(crate) struct Sources {
     pub(crate) node: Node,
     pub(crate) store: SqlStore,
     pub(crate) relay: Option<RedisRelay>,
+    pub(crate) authority: Authority,
+    /// Where a word has the node drain.
+    pub(crate) drain: Sender<()>,
 }
 
 type Answer = Response<Full<Bytes>>;
@@ -92,8 +105,15 @@ pub(crate) async fn serve(listener: TcpListener, sources: Sources) {
 
 /// Answers one connection.
 async fn converse(stream: TcpStream, sources: &Sources) {
+    // Who is gone already is told nothing.
+    let Ok(peer) = stream.peer_addr() else {
+        return;
+    };
     let service = service_fn(|request: Request<Incoming>| async move {
-        Ok::<_, Infallible>(respond(&request, sources).await)
+        Ok::<_, Infallible>(match request.uri().path().starts_with(orders::PATHS) {
+            true => orders::respond(request, peer, sources).await,
+            false => respond(&request, sources).await,
+        })
     });
     let served = http1::Builder::new()
         .keep_alive(false)
@@ -145,7 +165,7 @@ async fn respond(request: &Request<Incoming>, sources: &Sources) -> Answer {
         _ => answer(
             StatusCode::NOT_FOUND,
             TEXT,
-            "there are /, /healthz, /readyz, /status and /metrics\n",
+            "there are /, /healthz, /readyz, /status, /metrics and /admin/\n",
         ),
     }
 }

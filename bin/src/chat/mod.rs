@@ -31,6 +31,7 @@ use parlor_core::secret::Secret;
 use parlor_transport_tcp::TlsConnector;
 
 use driver::Server;
+pub(crate) use text::one_line;
 
 const HELP: &str = "\
 Examples:

@@ -19,7 +19,7 @@ pub(super) fn clean(text: &str) -> String {
 }
 
 /// Writes a text on one line: line feeds as `\n`, backslashes doubled, the rest [`clean`].
-pub(super) fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     clean(text).replace('\\', "\\\\").replace('\n', "\\n")
 }
 

@@ -30,6 +30,7 @@ pub(super) struct File {
     migrate: Option<bool>,
     relay: Option<String>,
     admin: Option<String>,
+    admin_token: Option<String>,
     relay_ca: Option<PathBuf>,
     secret: Option<String>,
     log: Option<String>,
@@ -52,6 +53,7 @@ struct LimitsTable {
     pipeline: Option<usize>,
     store_requests: Option<usize>,
     outgoing_kib: Option<u32>,
+    trail: Option<usize>,
     sessions: Option<u32>,
     friends: Option<u32>,
     groups: Option<u32>,
@@ -105,6 +107,8 @@ impl File {
         set(&mut settings.log_format, self.log_format);
         settings.relay = self.relay.or(settings.relay.take());
         settings.admin = self.admin.or(settings.admin.take());
+        let token = self.admin_token.map(Secret::new);
+        settings.admin_token = token.or(settings.admin_token.take());
         settings.relay_ca = self.relay_ca.or(settings.relay_ca.take());
         settings.secret = self.secret.map(Secret::new).or(settings.secret.take());
         set(
@@ -161,6 +165,7 @@ impl LimitsTable {
                 },
             )?;
         }
+        set(&mut engine.trail, self.trail);
         let limits = &mut settings.limits;
         positive("limits.sessions", &mut limits.sessions, self.sessions)?;
         positive("limits.friends", &mut limits.friends, self.friends)?;

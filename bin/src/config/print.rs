@@ -33,6 +33,10 @@ impl fmt::Display for Settings {
             Some(admin) => writeln!(out, "admin = {}", quoted(admin))?,
             None => writeln!(out, "# admin: none, nobody looks")?,
         }
+        match self.admin_token {
+            Some(_) => writeln!(out, "# admin_token: set")?,
+            None => writeln!(out, "# admin_token: not set, orders come from this machine")?,
+        }
         match &self.relay {
             Some(relay) => writeln!(out, "relay = {}", quoted(&without_password(relay)))?,
             None => writeln!(out, "# relay: none, this node is alone")?,
@@ -79,6 +83,7 @@ impl Settings {
         writeln!(out, "pipeline = {}", engine.pipeline)?;
         writeln!(out, "store_requests = {}", engine.store_requests)?;
         writeln!(out, "outgoing_kib = {}", engine.outgoing / 1024)?;
+        writeln!(out, "trail = {}", engine.trail)?;
         writeln!(out, "sessions = {}", limits.sessions)?;
         writeln!(out, "friends = {}", limits.friends)?;
         writeln!(out, "groups = {}", limits.groups)?;

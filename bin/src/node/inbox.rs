@@ -14,7 +14,7 @@ use std::sync::{self, Arc};
 use async_channel::{Receiver, Sender};
 use futures::channel::oneshot;
 use futures::lock::Mutex;
-use parlor_core::engine::{Counts, Input, Repairs, Tally};
+use parlor_core::engine::{Counts, Input, Order, OrderDone, Repairs, Tally};
 use parlor_core::id::{ConnectionId, RequestId, StoreToken, SubscriptionToken, UserId};
 use parlor_core::protocol::{Request, RequestError};
 use parlor_core::relay::RelayMessage;
@@ -48,6 +48,8 @@ pub(crate) enum Mail {
     Input(Input),
     /// Someone wants to know how the engine is.
     Inspect(oneshot::Sender<Snapshot>),
+    /// An operator wants something.
+    Order(Order, oneshot::Sender<Result<OrderDone, RequestError>>),
     /// The node is to end at once.
     Stop,
 }
@@ -237,6 +239,16 @@ impl Sink {
     pub(crate) async fn inspect(&self) -> Result<Snapshot, Ended> {
         let (asks, told) = oneshot::channel();
         self.door.answer(Mail::Inspect(asks));
+        told.await.map_err(|_| Ended)
+    }
+
+    /// Has the engine carry out an operator's order.
+    pub(crate) async fn order(
+        &self,
+        order: Order,
+    ) -> Result<Result<OrderDone, RequestError>, Ended> {
+        let (tells, told) = oneshot::channel();
+        self.door.answer(Mail::Order(order, tells));
         told.await.map_err(|_| Ended)
     }
 

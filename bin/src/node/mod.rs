@@ -28,7 +28,8 @@ use async_channel::{Receiver, Sender};
 use async_std::task;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
-use parlor_core::engine::Config;
+use parlor_core::engine::{Config, Order, OrderDone};
+use parlor_core::protocol::RequestError;
 use parlor_core::relay::Relay;
 use parlor_core::store::Store;
 use thiserror::Error;
@@ -109,6 +110,14 @@ impl Node {
     /// The node has ended.
     pub async fn inspect(&self) -> Result<Snapshot, Ended> {
         self.sink.inspect().await
+    }
+
+    /// Carries an operator's order out. Nobody's right to it is looked at.
+    ///
+    /// # Errors
+    /// The node has ended. Within, why the order was refused.
+    pub async fn order(&self, order: Order) -> Result<Result<OrderDone, RequestError>, Ended> {
+        self.sink.order(order).await
     }
 
     /// Stops accepting and lets the engine finish: requests under way are answered, clients are

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_std::task;
+use futures::channel::oneshot;
 use futures::future::{BoxFuture, FutureExt as _};
-use parlor_core::engine::{Config, Effect, Engine, Input, Misuse};
-use parlor_core::id::{ConnectionId, StoreToken};
+use parlor_core::engine::{Config, Effect, Engine, Input, Misuse, OrderDone};
+use parlor_core::id::{ConnectionId, OrderTicket, StoreToken};
+use parlor_core::protocol::RequestError;
 use parlor_core::relay::{Channel, Relay, RelayMessage};
 use parlor_core::store::{Store, StoreRequest};
 use parlor_core::time::Timestamp;
@@ -28,6 +30,9 @@ const TURN: usize = 256;
 /// The longest the task sleeps: it wakes up in vain rather than compute with absurd times.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
+/// Who waits for what comes of an operator's order.
+type Waiter = oneshot::Sender<Result<OrderDone, RequestError>>;
+
 /// The engine and everything that it reaches.
 pub(crate) struct Turns {
     engine: Engine,
@@ -40,6 +45,9 @@ pub(crate) struct Turns {
     published: Vec<(Channel, RelayMessage)>,
     touched: Vec<Arc<Mailbox>>,
     batches: Vec<Arc<Mailbox>>,
+    /// Who waits for an operator's order.
+    ordered: HashMap<OrderTicket, Waiter>,
+    last_order: u64,
     /// What a node without a relay answers itself.
     answered: Vec<Input>,
     end: Option<End>,
@@ -72,6 +80,8 @@ impl Turns {
             published: Vec::new(),
             touched: Vec::new(),
             batches: Vec::new(),
+            ordered: HashMap::new(),
+            last_order: 0,
             answered: Vec::new(),
             end: None,
         }
@@ -202,6 +212,12 @@ impl Turns {
                 // Who asked may be gone.
                 let _gone = told.send(self.snapshot());
             }
+            Mail::Order(order, waiter) => {
+                self.last_order += 1;
+                let ticket = OrderTicket(self.last_order);
+                self.ordered.insert(ticket, waiter);
+                self.handle(Input::Operator { ticket, order }, now);
+            }
             Mail::Stop => self.end = Some(End::Stopped),
         }
     }
@@ -283,6 +299,12 @@ impl Turns {
             Effect::PauseReads { connection } => self.with(connection, |it| it.pause(true)),
             Effect::ResumeReads { connection } => self.with(connection, |it| it.pause(false)),
             Effect::Store { token, request } => self.asked.push((token, request)),
+            Effect::Told { ticket, result } => {
+                if let Some(waiter) = self.ordered.remove(&ticket) {
+                    // Who asked may have lost patience.
+                    let _gone = waiter.send(result);
+                }
+            }
             Effect::Drained => self.end = Some(End::Drained),
             Effect::Publish { .. }
             | Effect::Subscribe { .. }

@@ -19,6 +19,12 @@ pub(crate) fn side_port(ready: &str) -> String {
 
 /// Sends bytes to the side port and returns status and body of what comes back.
 pub(crate) fn exchange(address: &str, request: &str) -> (u16, String) {
+    let (status, _, body) = exchange_whole(address, request);
+    (status, body)
+}
+
+/// The same with the head of what comes back, between the two.
+pub(crate) fn exchange_whole(address: &str, request: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream
         .set_read_timeout(Some(Duration::from_secs(60)))
@@ -28,7 +34,7 @@ pub(crate) fn exchange(address: &str, request: &str) -> (u16, String) {
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head.split(' ').nth(1).and_then(|it| it.parse().ok());
-    (status.unwrap_or(0), body.to_owned())
+    (status.unwrap_or(0), head.to_owned(), body.to_owned())
 }
 
 /// Asks for a page.

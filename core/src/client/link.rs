@@ -252,6 +252,8 @@ impl Session {
                 self.close();
             }
             NoticeCode::Draining | NoticeCode::Full | NoticeCode::Slow | NoticeCode::Idle => {}
+            // It says nothing about the connection.
+            NoticeCode::Announcement => return,
         }
         if retry_ms.is_some() {
             self.stay_away = Some(self.bounded_wait(retry_ms));

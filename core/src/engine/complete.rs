@@ -6,8 +6,9 @@ use crate::engine::pending::{Awaited, Pending, Proof};
 use crate::engine::requests::{Answer, Origin};
 use crate::engine::sessions::REPLACED;
 use crate::engine::token::Token;
+use crate::engine::trail::EntryMark;
 use crate::id::{ConnectionId, Place, SessionId, StoreToken, UserId};
-use crate::log::FriendState;
+use crate::log::{Entry, FriendState};
 use crate::protocol::event::GroupState;
 use crate::protocol::reply::Keep;
 use crate::protocol::request::Start;
@@ -58,6 +59,7 @@ impl Engine {
                     }
                 }
             }
+            Pending::Order { ticket, reason } => self.order_completed(ticket, reason, result),
             Pending::Orphan => self.orphan_closed(result),
             Pending::Rosters(users) => self.rosters_read(users, result),
             Pending::Heads {
@@ -85,6 +87,7 @@ impl Engine {
                 return self.session_stands(origin, &standing, (start, by, asked));
             }
             (StoreResponse::Applied(applied), kind) => {
+                self.count_commit(origin, &applied);
                 self.applied(&applied);
                 self.reply_to_change(connection, kind, applied.done)
             }
@@ -165,7 +168,7 @@ impl Engine {
         }
     }
 
-    fn failure(&mut self, failure: StoreFailure) -> RequestError {
+    pub(super) fn failure(&mut self, failure: StoreFailure) -> RequestError {
         match failure {
             StoreFailure::Refused(error) => error,
             StoreFailure::Failed(StoreError::Busy) => self.busy(),
@@ -179,6 +182,7 @@ impl Engine {
     pub(super) fn applied(&mut self, applied: &Applied) {
         self.tally.entries += applied.entries.len() as u64;
         for entry in &applied.entries {
+            self.mark_committed(entry);
             self.deliver(entry);
             let message = || RelayMessage::Entry(entry.clone());
             match entry.place {
@@ -201,6 +205,28 @@ impl Engine {
                 origin,
             };
             self.publish(Channel::Group(group), message);
+        }
+    }
+
+    /// Counts how long it took to commit what a request added to logs, while its client is here.
+    fn count_commit(&mut self, origin: Origin, applied: &Applied) {
+        let slot = self.connections.get(origin.connection);
+        let asked = slot.and_then(|slot| slot.pipeline.asked(origin.serial));
+        if let (Some(asked), false) = (asked, applied.entries.is_empty()) {
+            self.tally.commits.add(self.now.since(asked));
+        }
+    }
+
+    /// Remembers that an entry is committed, and whether other nodes are told.
+    fn mark_committed(&mut self, entry: &Entry) {
+        let (conversation, seq) = (entry.conversation, entry.seq);
+        self.mark_entry(conversation, seq, EntryMark::Stored);
+        if self.config.clustered {
+            let mark = match self.relay_is_up() {
+                true => EntryMark::Published,
+                false => EntryMark::Withheld,
+            };
+            self.mark_entry(conversation, seq, mark);
         }
     }
 

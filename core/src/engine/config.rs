@@ -42,6 +42,9 @@ pub struct Config {
     pub batch: usize,
     /// Recalls that are remembered, so that what was read before one does not show the text after it.
     pub recalls: usize,
+    /// Steps of entries that are remembered for operators, of some 48 bytes each: a message that is
+    /// stored, published and pushed to three sessions takes five.
+    pub trail: usize,
     /// How long raised cursors wait before they are written.
     pub mark_interval: Duration,
     /// Raised cursors that are written together: when so many wait, they are written at once. As
@@ -216,6 +219,7 @@ impl Config {
             fetches: 256,
             batch: 500,
             recalls: 1000,
+            trail: 50_000,
             mark_interval: Duration::from_millis(500),
             marks: 10_000,
             offline_after: Duration::from_secs(2),

@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use smallvec::SmallVec;
 use thiserror::Error;
 
-use crate::id::{ConnectionId, RequestId, StoreToken, SubscriptionToken, UserId};
+use crate::engine::operator::{Order, OrderDone};
+use crate::id::{ConnectionId, OrderTicket, RequestId, StoreToken, SubscriptionToken, UserId};
 use crate::protocol::{Event, Reply, Request, RequestError};
 use crate::relay::{Channel, RelayMessage};
 use crate::store::{StoreRequest, StoreResult};
@@ -75,6 +76,14 @@ pub enum Input {
         token: StoreToken,
         /// Who of the users is online on any node; absent when the relay could not tell.
         online: Option<Vec<UserId>>,
+    },
+    /// An operator asks for something; answered by one [`Effect::Told`], at once or once the store
+    /// has answered.
+    Operator {
+        /// Which order this is.
+        ticket: OrderTicket,
+        /// What.
+        order: Order,
     },
     /// The moment that [`Engine::poll_timeout`](super::Engine::poll_timeout) named has come.
     Timeout,
@@ -155,6 +164,13 @@ pub enum Effect {
         token: StoreToken,
         /// About whom.
         users: Vec<UserId>,
+    },
+    /// Answer an operator's order.
+    Told {
+        /// Which order.
+        ticket: OrderTicket,
+        /// What came of it.
+        result: Result<OrderDone, RequestError>,
     },
     /// After [`Input::Drain`]: every connection is gone, and the cursors are written.
     Drained,

@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::engine::contract::Effect;
 use crate::engine::session::Phase;
+use crate::engine::trail::EntryMark;
 use crate::engine::{Engine, weight};
 use crate::id::{ConnectionId, ConversationRef, GroupId, Place, UserId};
 use crate::log::{Body, Entry};
@@ -88,6 +89,8 @@ impl Engine {
         };
         for connection in &targets {
             self.charge(*connection, weight);
+            let mark = EntryMark::Pushed(*connection);
+            self.mark_entry(entry.conversation, entry.seq, mark);
         }
         self.effects.push_back(Effect::Push {
             connections: targets,
@@ -134,6 +137,10 @@ impl Engine {
             return Offer::Fetch;
         }
         cursor.at = entry.seq;
+        // What a session missed while it was away was not late.
+        if entry.at >= session.as_of {
+            self.tally.arrivals.add(self.now.since(entry.at));
+        }
         Offer::Push
     }
 

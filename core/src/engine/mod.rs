@@ -25,6 +25,7 @@ mod fetch;
 mod guard;
 mod marks;
 mod nodes;
+pub mod operator;
 mod pending;
 mod pipeline;
 mod presence;
@@ -43,6 +44,7 @@ mod table;
 pub mod tally;
 mod timers;
 mod token;
+pub mod trail;
 mod user;
 mod weight;
 mod work;
@@ -51,9 +53,11 @@ use std::collections::{BTreeMap, VecDeque};
 
 pub use config::{Allowance, Config, LoginGuard, Rate, Rates, Registration};
 pub use contract::{Effect, Input, Misuse};
+pub use operator::{Order, OrderDone, SessionHere};
 pub use repairs::Repairs;
 pub use tally::{Tally, Waits};
 pub use token::Token;
+pub use trail::{Step, StepKind};
 
 use crate::engine::connection::Connection;
 use crate::engine::fetch::Fetches;
@@ -67,6 +71,7 @@ use crate::engine::refresh::Refresh;
 use crate::engine::stopping::Stopping;
 use crate::engine::table::Table;
 use crate::engine::timers::{Alarm, Timers};
+use crate::engine::trail::Trail;
 use crate::engine::user::{LocalGroup, LocalUser};
 use crate::id::{ConnectionId, GroupId, StoreToken, SubscriptionToken, UserId};
 use crate::random::Random;
@@ -86,7 +91,8 @@ use crate::time::Timestamp;
 /// Every [`Effect::Store`] is answered by exactly one [`Input::Stored`], every
 /// [`Effect::Subscribe`] by one [`Input::Subscribed`] unless the relay is lost meanwhile, every
 /// [`Effect::AskPresence`] by exactly one [`Input::Presence`], and every connection ends with exactly
-/// one [`Input::Disconnected`].
+/// one [`Input::Disconnected`]. Every [`Input::Operator`] is answered by one [`Effect::Told`], unless
+/// the engine has drained before.
 #[derive(Debug)]
 pub struct Engine {
     config: Config,
@@ -115,6 +121,7 @@ pub struct Engine {
     stopping: Stopping,
     repairs: Repairs,
     tally: Tally,
+    trail: Trail,
     random: Random,
     /// Tells this engine's messages to other nodes from theirs.
     origin: u64,
@@ -186,6 +193,7 @@ impl Engine {
             stopping: Stopping::default(),
             repairs: Repairs::default(),
             tally: Tally::default(),
+            trail: Trail::default(),
             random,
             origin: 0,
         };
@@ -225,6 +233,7 @@ impl Engine {
             Input::RelayUp => self.relay_up(),
             Input::RelayLost => self.relay_lost(),
             Input::Presence { token, online } => self.presence_told(token, online)?,
+            Input::Operator { ticket, order } => self.ordered(ticket, order),
             Input::Timeout => self.ring(),
             Input::Drain => self.drain(),
         }

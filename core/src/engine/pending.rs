@@ -1,6 +1,6 @@
 //! What the engine waits for, by the token that it comes back with.
 
-use crate::id::{ConnectionId, ConversationId, Seq, UserId};
+use crate::id::{ConnectionId, ConversationId, OrderTicket, Seq, UserId};
 use crate::protocol::reply::Keep;
 use crate::protocol::request::Start;
 use crate::store::{Done, ReadDone, StoreResponse, StoreResult};
@@ -14,6 +14,11 @@ pub(super) enum Pending {
         connection: ConnectionId,
         serial: u64,
         kind: Awaited,
+    },
+    /// An operator's order; the sessions that it ends are told the reason.
+    Order {
+        ticket: OrderTicket,
+        reason: &'static str,
     },
     /// A session nobody waits for any more is being closed.
     Orphan,
@@ -105,9 +110,15 @@ impl Pending {
             (Self::Orphan, StoreResponse::Applied(_)) | (Self::Marks, StoreResponse::Marked) => {
                 true
             }
+            (Self::Order { .. }, StoreResponse::Applied(applied)) => {
+                matches!(applied.done, Done::Supervised { .. })
+            }
             (pending, StoreResponse::Read(done)) => matches!(
                 (pending, done),
-                (Self::Rosters(_), ReadDone::Rosters(_))
+                (
+                    Self::Order { .. },
+                    ReadDone::Account(_) | ReadDone::Entry(_)
+                ) | (Self::Rosters(_), ReadDone::Rosters(_))
                     | (Self::Heads { .. } | Self::Verify(_), ReadDone::Heads { .. })
                     | (Self::Fetch(_), ReadDone::Page(_))
                     | (Self::Changes(_), ReadDone::Changes { .. })
@@ -127,12 +138,16 @@ impl Awaited {
                     | ReadDone::Heads { .. }
                     | ReadDone::Page(_)
                     | ReadDone::Changes { .. }
+                    | ReadDone::Account(_)
+                    | ReadDone::Entry(_)
             ),
             (kind, StoreResponse::Applied(applied)) => match (kind, &applied.done) {
                 (Self::Logout | Self::DeleteAccount, Done::Nothing)
                 | (Self::Password, Done::Session { .. })
                 | (Self::FriendRequest, Done::Friend { .. }) => true,
-                (Self::Change, done) => !matches!(done, Done::Session { .. }),
+                (Self::Change, done) => {
+                    !matches!(done, Done::Session { .. } | Done::Supervised { .. })
+                }
                 _ => false,
             },
             _ => false,

@@ -93,6 +93,12 @@ impl Pipeline {
         None
     }
 
+    /// Returns when a request came that is not answered yet.
+    pub(super) fn asked(&self, serial: u64) -> Option<Timestamp> {
+        let index = usize::try_from(serial.checked_sub(self.first)?).ok()?;
+        self.items.get(index).map(|item| item.at)
+    }
+
     /// Answers a request that is under way.
     pub(super) fn answer(&mut self, serial: u64, result: Result<Reply, RequestError>) {
         let index = serial

@@ -1,6 +1,7 @@
 //! What other nodes told, and what is told without being stored.
 
 use crate::engine::Engine;
+use crate::engine::trail::EntryMark;
 use crate::id::{ConnectionId, ConversationRef, GroupId, Place, UserId};
 use crate::protocol::{Event, Reply, RequestError};
 use crate::relay::{Channel, RelayMessage};
@@ -9,7 +10,10 @@ use crate::store::command::Requested;
 impl Engine {
     pub(super) fn relayed(&mut self, message: RelayMessage) {
         match message {
-            RelayMessage::Entry(entry) => self.deliver(&entry),
+            RelayMessage::Entry(entry) => {
+                self.mark_entry(entry.conversation, entry.seq, EntryMark::Relayed);
+                self.deliver(&entry);
+            }
             RelayMessage::Changed { user, version } => self.note_version(user, version),
             RelayMessage::Receipt {
                 conversation,

@@ -97,6 +97,7 @@ impl Engine {
         connection.anonymous_since = now;
         connection.starved = false;
         let user = session.user;
+        self.mark_left(id, user, session.id);
         for cursor in session.cursors.iter() {
             self.fetches.forget(cursor.id, id);
         }

@@ -24,6 +24,11 @@ pub struct Tally {
     pub requests: BTreeMap<(Option<&'static str>, Option<ErrorCode>), u64>,
     /// How long requests took that could be read.
     pub waits: Waits,
+    /// How long it took from a request's arrival to the commit of what it added to logs.
+    pub commits: Waits,
+    /// How long it took from an entry's moment in the store, by the database's clock, until it was
+    /// pushed, by the node's: once for each push to a session that was connected at that moment.
+    pub arrivals: Waits,
     /// Entries that were committed for clients of this node.
     pub entries: u64,
     /// Entries that were pushed, counted once for each connection.
@@ -36,7 +41,7 @@ impl Waits {
     /// The upper bounds, in milliseconds.
     pub const BOUNDS: [u64; 12] = [0, 1, 2, 5, 10, 20, 50, 100, 250, 500, 1000, 5000];
 
-    fn add(&mut self, wait: Duration) {
+    pub(super) fn add(&mut self, wait: Duration) {
         let millis = wait.as_millis();
         let place = Self::BOUNDS.partition_point(|bound| u128::from(*bound) < millis);
         if let Some(count) = self.counts.get_mut(place) {

@@ -1,7 +1,7 @@
 //! About how many bytes something takes on the wire: the unit of credit.
 
 use crate::log::Body;
-use crate::protocol::{Event, Reply, RequestError};
+use crate::protocol::{Event, NoticeCode, Reply, RequestError};
 
 const FRAME: usize = 160;
 const ITEM: usize = 96;
@@ -37,6 +37,12 @@ pub(super) fn of_reply(result: &Result<Reply, RequestError>) -> u32 {
 pub(super) fn of_event(event: &Event) -> u32 {
     match event {
         Event::Message(message) => of_entry(&message.body),
+        // The only one whose sentence is not the engine's own.
+        Event::Notice {
+            code: NoticeCode::Announcement,
+            message,
+            ..
+        } => saturate(FRAME + message.len()),
         _ => saturate(FRAME),
     }
 }

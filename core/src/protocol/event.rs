@@ -147,6 +147,8 @@ pub enum NoticeCode {
     Restored,
     /// The server has as many connections as it may; connect again after `retry_ms`.
     Full,
+    /// An operator says something to everyone; the connection stays.
+    Announcement,
 }
 
 impl NoticeCode {
@@ -159,6 +161,7 @@ impl NoticeCode {
         Self::Idle,
         Self::Restored,
         Self::Full,
+        Self::Announcement,
     ];
 
     /// Returns the code's name on the wire.
@@ -172,6 +175,7 @@ impl NoticeCode {
             Self::Idle => "idle",
             Self::Restored => "restored",
             Self::Full => "full",
+            Self::Announcement => "announcement",
         }
     }
 

@@ -25,6 +25,7 @@ mod group_member;
 mod lookup;
 mod password;
 mod plan;
+mod supervise;
 
 use crate::store::{Applied, Command, ReadSet, Refusal, View};
 
@@ -32,8 +33,9 @@ use plan::Plan;
 
 /// Returns the rows to load first for a command.
 ///
-/// They suffice for most outcomes. Deleting an account, disbanding a group and asking for
-/// friendship by name depend on rows that only other rows name: [`apply`] asks for these.
+/// They suffice for most outcomes. Deleting an account, disbanding a group, asking for friendship
+/// by name and what operators do by name depend on rows that only other rows name: [`apply`] asks for
+/// these.
 #[must_use]
 pub fn read_set(command: &Command) -> ReadSet {
     match command {
@@ -46,6 +48,7 @@ pub fn read_set(command: &Command) -> ReadSet {
             account::read_for_sessions(*user)
         }
         Command::DeleteAccount { user, .. } => account::read_for_delete(*user),
+        Command::Supervise { who, .. } => supervise::read_for(who),
         Command::FriendRequest { user, who } => friend::read_for_request(*user, who),
         Command::Friend {
             user,
@@ -101,6 +104,7 @@ fn decide(command: &Command, view: &View) -> Result<Plan, Refusal> {
             hash,
         } => account::change_password(view, *user, *session, verified, hash),
         Command::DeleteAccount { user, verified } => account::delete(view, *user, verified),
+        Command::Supervise { who, action } => supervise::act(view, who, action),
         Command::FriendRequest { user, who } => friend::request(view, *user, who),
         Command::Friend {
             user,

@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
-use crate::id::{ConversationId, GroupId, Place, Seq, UserId};
+use crate::id::{ConversationId, GroupId, Place, Seq, SessionId, UserId};
 use crate::log::{Body, Entry, FriendState, JoinPolicy, Text};
 use crate::protocol::reply::GroupReply;
 use crate::protocol::{ErrorCode, RequestError};
-use crate::store::{GroupRow, Kind, Mark, MemberRow, MessageRow, ReadDone, SessionRow, UserRow};
+use crate::store::{
+    Account, GroupRow, Kind, Mark, MemberRow, MessageRow, ReadDone, SessionRow, UserRow,
+};
 use crate::time::Timestamp;
 
 /// Makes an entry of a row. `target_text` is the present text of an edit's target, absent when that
@@ -75,6 +77,25 @@ pub fn present_text(target: &MessageRow) -> Option<Arc<str>> {
         } => Some(Arc::clone(text)),
         _ => None,
     }
+}
+
+/// Says what an operator is shown of an account that is not deleted.
+///
+/// # Errors
+/// `no_such_user`.
+pub fn account(
+    user: UserId,
+    row: Option<&UserRow>,
+    sessions: Vec<(SessionId, SessionRow)>,
+) -> Result<Account, RequestError> {
+    let named = row.and_then(|row| Some((row.name.clone()?, row.locked)));
+    let (name, locked) = named.ok_or(ErrorCode::NoSuchUser)?;
+    Ok(Account {
+        user,
+        name,
+        locked,
+        sessions,
+    })
 }
 
 /// Returns how many bytes of text and `meta` an entry holds, for the limits in bytes of

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::engine::{Config, Effect, Engine, Input, Misuse};
-use crate::id::{ConnectionId, RequestId, StoreToken, SubscriptionToken, UserId};
+use crate::engine::{Config, Effect, Engine, Input, Misuse, OrderDone};
+use crate::id::{ConnectionId, OrderTicket, RequestId, StoreToken, SubscriptionToken, UserId};
 use crate::protocol::{Event, Reply, Request, RequestError};
 use crate::relay::{Channel, RelayMessage};
 use crate::sim::MemoryStore;
@@ -40,6 +40,8 @@ pub struct Loopback {
     pub elsewhere: BTreeSet<UserId>,
     /// The channels that the node is subscribed to.
     pub subscribed: BTreeSet<Channel>,
+    /// What operators were told.
+    pub told: Vec<(OrderTicket, Result<OrderDone, RequestError>)>,
     /// Whether the drain is over.
     pub drained: bool,
     now: Timestamp,
@@ -63,6 +65,7 @@ impl Loopback {
             published: Vec::new(),
             elsewhere: BTreeSet::new(),
             subscribed: BTreeSet::new(),
+            told: Vec::new(),
             drained: false,
             now,
             last_connection: 0,
@@ -329,6 +332,7 @@ impl Loopback {
                     self.subscribed.remove(&channel);
                 }
             }
+            Effect::Told { ticket, result } => self.told.push((ticket, result)),
             Effect::Drained => self.drained = true,
         }
         None

@@ -75,6 +75,13 @@ pub enum Command {
         /// The hash that the password was verified against.
         verified: Secret,
     },
+    /// What an operator does about an account, refused with `no_such_user`.
+    Supervise {
+        /// Whose.
+        who: UserRef,
+        /// What.
+        action: Supervision,
+    },
     /// Asks for friendship.
     FriendRequest {
         /// Who asks.
@@ -181,6 +188,19 @@ pub enum Command {
     },
 }
 
+/// What an operator may do about an account. What holds already changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Supervision {
+    /// Ends every session.
+    EndSessions,
+    /// Ends every session, and lets none begin.
+    Lock,
+    /// Lets sessions begin again.
+    Unlock,
+    /// Sets the password, by its argon2id PHC string, and ends every session.
+    SetPassword(Secret),
+}
+
 /// What came of a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
@@ -231,6 +251,13 @@ pub enum Done {
         session: SessionId,
         /// When it expires.
         expires: Timestamp,
+    },
+    /// What an operator wanted is done.
+    Supervised {
+        /// About whose account.
+        user: UserId,
+        /// The sessions that this ended, ascending.
+        ended: Vec<SessionId>,
     },
     /// What the other user is from now on.
     Friend {

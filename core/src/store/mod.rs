@@ -15,8 +15,10 @@ use std::sync::Arc;
 use smol_str::SmolStr;
 use thiserror::Error;
 
-pub use command::{Applied, Command, Done, Refusal};
-pub use read::{ConversationState, Head, Page, Read, ReadDone, Roster};
+pub use command::{Applied, Command, Done, Refusal, Supervision};
+pub use read::{
+    Account, ConversationState, Head, MessageRef, Page, Read, ReadDone, Roster, StoredEntry,
+};
 pub use rows::{
     Count, Digest, GroupRow, InvitationRow, Kind, MemberRow, MessageRow, SessionRow, StoredKey,
     UserRow,
@@ -101,6 +103,14 @@ pub enum StoreRequest {
         /// Whose.
         user: UserId,
         /// The password in clear.
+        password: Secret,
+    },
+    /// Hashes the password, then carries out [`Supervision::SetPassword`]. Answered by
+    /// [`StoreResponse::Applied`]; refused with `no_such_user`.
+    ResetPassword {
+        /// Whose.
+        who: UserRef,
+        /// The password from now on, in clear.
         password: Secret,
     },
     /// Carries out a change. Answered by [`StoreResponse::Applied`].

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use crate::id::{ConversationId, ConversationRef, GroupId, Place, Seq, SessionId, UserId};
 use crate::log::{Entry, FriendState};
-use crate::name::Name;
+use crate::name::{Key, Name};
 use crate::protocol::reply::{
     ConversationItem, FriendItem, GroupItem, GroupReply, InviteItem, Listing, MemberItem, UserItem,
 };
 use crate::protocol::request::{Anchor, UserRef};
+use crate::store::rows::SessionRow;
 use crate::time::Timestamp;
 
 /// Something to read. Where a `reader` is named, the store refuses what that user may not see;
@@ -118,6 +119,12 @@ pub enum Read {
         /// At most so many.
         limit: u32,
     },
+    /// An account and its sessions, for operators. Answered by [`ReadDone::Account`]; refused with
+    /// `no_such_user`.
+    Account(UserRef),
+    /// Where an entry is, for operators. Answered by [`ReadDone::Entry`]; refused with
+    /// `no_such_user` and `no_such_message`.
+    Entry(MessageRef),
     /// Part of a log, from `reader`'s side. Answered by [`ReadDone::History`]; refused with
     /// `no_such_user`, `not_friends` (there never was a conversation), `no_such_group` and
     /// `not_member`.
@@ -180,6 +187,10 @@ pub enum ReadDone {
     Members(Listing<MemberItem>),
     /// Of [`Read::Requests`].
     Requests(Listing<UserItem>),
+    /// Of [`Read::Account`].
+    Account(Box<Account>),
+    /// Of [`Read::Entry`].
+    Entry(StoredEntry),
     /// Of [`Read::History`], ascending.
     History {
         /// The entries.
@@ -187,6 +198,53 @@ pub enum ReadDone {
         /// Whether there is more on the side that was asked for.
         more: bool,
     },
+}
+
+/// Which entry an operator means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageRef {
+    /// The message that a user sent with a key.
+    Key {
+        /// Who sent it.
+        from: UserRef,
+        /// The key.
+        key: Key,
+    },
+    /// The entry of a log with a number.
+    Entry {
+        /// Where.
+        place: Place,
+        /// Its number.
+        seq: Seq,
+    },
+}
+
+/// What an operator is shown of an entry: where and when, not what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEntry {
+    /// Which conversation, in the store.
+    pub conversation: ConversationId,
+    /// Which conversation, the same for every reader.
+    pub place: Place,
+    /// Its number.
+    pub seq: Seq,
+    /// Who acted.
+    pub from: UserId,
+    /// When it was committed, by the database's clock.
+    pub at: Timestamp,
+}
+
+/// What an operator is shown of an account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// Who.
+    pub user: UserId,
+    /// The name.
+    pub name: Name,
+    /// Whether an operator locked it.
+    pub locked: bool,
+    /// The sessions that stand, ascending.
+    pub sessions: Vec<(SessionId, SessionRow)>,
 }
 
 /// The newest number of a conversation.

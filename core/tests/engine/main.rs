@@ -17,6 +17,7 @@ mod lag;
 mod limits;
 mod memberships;
 mod normal_path;
+mod operators;
 mod pages;
 mod presence;
 mod privacy;

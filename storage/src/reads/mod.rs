@@ -4,6 +4,7 @@ mod changes;
 mod lists;
 mod log;
 pub(crate) mod roster;
+mod supervision;
 
 use std::sync::Arc;
 
@@ -126,6 +127,8 @@ async fn read(context: &Context, read: &Read) -> Result<ReadDone, ReadError> {
             after,
             limit,
         } => lists::requests(context, reader, group, after, limit).await,
+        Read::Account(ref who) => supervision::account(context, who).await,
+        Read::Entry(ref message) => supervision::entry(context, message).await,
         Read::History {
             reader,
             place,

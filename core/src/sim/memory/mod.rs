@@ -28,7 +28,7 @@ use crate::rules;
 use crate::secret::Secret;
 use crate::store::{
     Applied, Command, Done, Limits, ReadSet, Refusal, Roster, Standing, StoreError, StoreFailure,
-    StoreRequest, StoreResponse, StoreResult,
+    StoreRequest, StoreResponse, StoreResult, Supervision,
 };
 use crate::time::Timestamp;
 
@@ -44,7 +44,7 @@ const ROUNDS: usize = 16;
 ///   than before makes a transaction that began early and commits late, which is how
 ///   [`Read::Changes`](crate::store::Read::Changes) comes to be read with an overlap.
 /// - [`log`](Self::log), [`roster`](Self::roster) and [`message_count`](Self::message_count) look
-///   inside; [`set_locked`](Self::set_locked) is what an operator does.
+///   inside.
 ///
 /// Accounts, conversations and sessions are numbered 1, 2, 3, .. each; a group's number is its
 /// conversation's. Passwords are hashed with a bare SHA-256, and `jwt of ISSUER, SUBJECT, NAME` counts
@@ -129,15 +129,6 @@ impl MemoryStore {
         self.tables.messages.len()
     }
 
-    /// Locks or unlocks an account; answers whether there is one.
-    pub fn set_locked(&mut self, user: UserId, locked: bool) -> bool {
-        let Some(account) = self.tables.users.get_mut(&user) else {
-            return false;
-        };
-        account.row.locked = locked;
-        true
-    }
-
     /// Carries the changes out that wait, in one transaction.
     fn flush(&mut self, commands: &mut Vec<Command>, now: Timestamp) -> Vec<StoreResult> {
         self.commit(&std::mem::take(commands), now)
@@ -203,6 +194,11 @@ impl MemoryStore {
             StoreRequest::Register { name, password } => {
                 let hash = password::hash(&password);
                 self.apply(Command::Register { name, hash }, now)
+                    .map(StoreResponse::Applied)
+            }
+            StoreRequest::ResetPassword { who, password } => {
+                let action = Supervision::SetPassword(password::hash(&password));
+                self.apply(Command::Supervise { who, action }, now)
                     .map(StoreResponse::Applied)
             }
             StoreRequest::Command(command) => self.apply(*command, now).map(StoreResponse::Applied),

@@ -12,7 +12,10 @@ use crate::protocol::reply::{
 use crate::protocol::request::{Anchor, UserRef};
 use crate::protocol::{ErrorCode, RequestError};
 use crate::rules::read::{self as rights, GroupFacts};
-use crate::store::{ConversationState, Head, MemberRow, Page, Read, ReadDone, Roster};
+use crate::store::{
+    Account, ConversationState, Head, MemberRow, MessageRef, Page, Read, ReadDone, Roster,
+    StoredEntry,
+};
 use crate::time::Timestamp;
 
 use super::tables::{Conversation, Tables};
@@ -21,13 +24,7 @@ impl Tables {
     /// Reads.
     pub(super) fn read(&self, read: Read, now: Timestamp) -> Result<ReadDone, RequestError> {
         Ok(match read {
-            Read::Rosters(users) => ReadDone::Rosters(
-                BTreeSet::from_iter(users)
-                    .into_iter()
-                    .filter_map(|user| self.roster(user, now))
-                    .map(Arc::new)
-                    .collect(),
-            ),
+            Read::Rosters(users) => self.rosters(users, now),
             Read::Heads {
                 conversations,
                 users,
@@ -82,6 +79,8 @@ impl Tables {
                 after,
                 limit,
             } => self.requests_page(reader, group, after, limit)?,
+            Read::Account(who) => ReadDone::Account(Box::new(self.account(&who, now)?)),
+            Read::Entry(message) => ReadDone::Entry(self.stored_entry(&message)?),
             Read::History {
                 reader,
                 place,
@@ -89,6 +88,41 @@ impl Tables {
                 limit,
                 bytes,
             } => self.history(reader, place, anchor, limit, bytes)?,
+        })
+    }
+
+    fn rosters(&self, users: Vec<UserId>, now: Timestamp) -> ReadDone {
+        let users = BTreeSet::from_iter(users).into_iter();
+        let found = users.filter_map(|user| self.roster(user, now));
+        ReadDone::Rosters(found.map(Arc::new).collect())
+    }
+
+    fn account(&self, who: &UserRef, now: Timestamp) -> Result<Account, RequestError> {
+        let user = self.find_user(who).ok_or(ErrorCode::NoSuchUser)?;
+        let row = self.users.get(&user).map(|account| &account.row);
+        let sessions = self.sessions.iter();
+        let sessions = sessions.filter(|(_, row)| row.user == user && now < row.expires);
+        let sessions = sessions.map(|(session, row)| (*session, row.clone()));
+        rights::account(user, row, sessions.collect())
+    }
+
+    fn stored_entry(&self, message: &MessageRef) -> Result<StoredEntry, RequestError> {
+        let found = match message {
+            MessageRef::Key { from, key } => {
+                let from = self.find_user(from).ok_or(ErrorCode::NoSuchUser)?;
+                self.keys.get(&(from, key.clone())).copied()
+            }
+            MessageRef::Entry { place, seq } => self.find_place(*place).map(|it| (it, *seq)),
+        };
+        let (conversation, seq) = found.ok_or(ErrorCode::NoSuchMessage)?;
+        let entry = self.entry(conversation, seq);
+        let entry = entry.ok_or(ErrorCode::NoSuchMessage)?;
+        Ok(StoredEntry {
+            conversation,
+            place: entry.place,
+            seq,
+            from: entry.from,
+            at: entry.at,
         })
     }
 

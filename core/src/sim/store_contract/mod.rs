@@ -56,6 +56,7 @@ mod membership;
 mod messages;
 mod rosters;
 mod sessions;
+mod supervision;
 mod texts;
 mod world;
 
@@ -153,6 +154,12 @@ checks! {
     sessions::closing_a_session_ends_it_once,
     sessions::an_identity_has_one_account_whatever_its_name,
     sessions::first_sessions_at_once_make_one_account,
+    supervision::operators_end_every_session,
+    supervision::a_locked_account_lets_nobody_in,
+    supervision::a_password_that_is_reset_is_the_only_one,
+    supervision::nobody_is_nobody_to_operators_too,
+    supervision::operators_look_accounts_up,
+    supervision::operators_look_entries_up,
     friends::requests_are_asked_and_accepted,
     friends::requests_by_name_find_every_spelling,
     friends::crossing_requests_make_friends,

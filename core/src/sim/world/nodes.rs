@@ -296,6 +296,8 @@ impl World<'_> {
             Effect::Subscribe { token, channels } => self.subscribe(life, token, channels),
             Effect::Unsubscribe { channels } => self.unsubscribe(life, channels),
             Effect::AskPresence { token, users } => self.ask_presence(life, token, users),
+            // Nobody asks.
+            Effect::Told { .. } => {}
             Effect::Drained => self.drained(life),
         }
     }
