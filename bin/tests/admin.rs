@@ -66,6 +66,9 @@ fn metrics_of_a_thousand_messages_add_up() {
     assert_eq!(of_histogram("request_seconds"), 1001.0);
     assert_eq!(of_histogram("commit_seconds"), 1000.0, "one was refused");
     assert_eq!(of_histogram("push_seconds"), 2000.0, "both were there");
+    let transactions = rose("parlor_store_transactions_total");
+    assert_eq!(of_histogram("store_commit_seconds"), transactions);
+    assert!(of_histogram("store_read_seconds") >= 0.0);
     assert_eq!(rose("parlor_store_changes_total"), 1001.0);
     assert!(rose("parlor_store_transactions_total") <= 1001.0);
     assert_eq!(after.get("parlor_connections"), 2.0);
@@ -158,7 +161,13 @@ fn readiness_turns_with_the_relay_and_the_store() {
     assert_eq!(get(&address, "/healthz").0, 200, "it lives all the same");
     database.server.restart().unwrap();
     assert_eq!(until(&address, "store", "up")["ready"], true);
-    assert!(Metrics::read(&address).get("parlor_relay_reconnects_total") >= 1.0);
+    let metrics = Metrics::read(&address);
+    assert!(metrics.get("parlor_relay_reconnects_total") >= 1.0);
+    // It tells other nodes that it lives.
+    let published = metrics.get("parlor_relay_publish_seconds_count");
+    assert!(published >= 1.0, "{metrics:?}");
+    let all = metrics.get("parlor_relay_publish_seconds_bucket{le=\"+Inf\"}");
+    assert_eq!(all, published);
     server.signal("TERM");
     assert_eq!(server.wait(), Some(0));
 }

@@ -1,6 +1,10 @@
 //! What a store has done, for operators.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use parlor_core::engine::Waits;
 
 /// Counts since the store was opened.
 #[derive(Debug, Default)]
@@ -9,6 +13,8 @@ pub(crate) struct Counters {
     changes: AtomicU64,
     repeats: AtomicU64,
     failures: AtomicU64,
+    commits: Mutex<Waits>,
+    reads: Mutex<Waits>,
     hashes: AtomicU64,
 }
 
@@ -26,6 +32,10 @@ pub struct Status {
     pub failures: u64,
     /// Passwords that were hashed, to be stored or to be compared.
     pub hashes: u64,
+    /// How long those transactions took that were committed.
+    pub commits: Waits,
+    /// How long reads took, those of many at once as one, whether or not they went well.
+    pub reads: Waits,
     /// Changes and cursors under way.
     pub writing: usize,
     /// Reads under way.
@@ -35,8 +45,9 @@ pub struct Status {
 }
 
 impl Counters {
-    /// Counts a committed transaction of so many changes.
-    pub(crate) fn committed(&self, changes: usize) {
+    /// Counts a committed transaction of so many changes, and how long it took.
+    pub(crate) fn committed(&self, changes: usize, took: Duration) {
+        add(&self.commits, took);
         self.transactions.fetch_add(1, Ordering::Relaxed);
         self.changes.fetch_add(changes as u64, Ordering::Relaxed);
     }
@@ -56,6 +67,11 @@ impl Counters {
         self.hashes.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts how long a read took.
+    pub(crate) fn was_read(&self, took: Duration) {
+        add(&self.reads, took);
+    }
+
     /// Reads every counter.
     pub(crate) fn read(&self) -> Status {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -64,8 +80,17 @@ impl Counters {
             changes: read(&self.changes),
             repeats: read(&self.repeats),
             failures: read(&self.failures),
+            commits: *self.commits.lock().unwrap_or_else(PoisonError::into_inner),
+            reads: *self.reads.lock().unwrap_or_else(PoisonError::into_inner),
             hashes: read(&self.hashes),
             ..Status::default()
         }
     }
+}
+
+fn add(waits: &Mutex<Waits>, took: Duration) {
+    waits
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .add(took);
 }

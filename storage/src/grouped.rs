@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_channel::Receiver;
 use parlor_core::id::{ConversationId, SessionId, UserId};
@@ -104,7 +105,10 @@ struct Found {
 }
 
 async fn read(context: &Context, batch: &[GroupedJob]) -> Result<Found, Failure> {
-    context.query(|| found(context, batch)).await
+    let began = Instant::now();
+    let found = context.query(|| found(context, batch)).await;
+    context.counters.was_read(began.elapsed());
+    found
 }
 
 async fn found(context: &Context, batch: &[GroupedJob]) -> Result<Found, DbErr> {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use async_channel::{Receiver, Sender};
 use parlor_core::rules;
@@ -127,10 +128,12 @@ impl Writer {
                 continue;
             }
             let commands: Vec<&Command> = jobs.iter().map(|job| &job.command).collect();
+            let began = Instant::now();
             match self.transaction(&commands).await {
                 Ok(results) => {
                     tries = 1;
-                    self.context.counters.committed(jobs.len());
+                    let took = began.elapsed();
+                    self.context.counters.committed(jobs.len(), took);
                     self.complete(jobs, results).await;
                 }
                 Err(Failure::Passing) if tries < TRIES => {

@@ -235,6 +235,8 @@ impl Page<'_> {
             repeats,
             failures,
             hashes,
+            commits,
+            reads,
             writing,
             reading,
             hashing,
@@ -267,7 +269,10 @@ impl Page<'_> {
         ] {
             self.gauge(name, help, count as u64)?;
         }
-        Ok(())
+        let help = "Time that a committed transaction took";
+        self.waits("store_commit_seconds", help, &commits)?;
+        let help = "Time that a read took, of many together as one";
+        self.waits("store_read_seconds", help, &reads)
     }
 
     fn relay(&mut self, counts: &RelayCounts) -> fmt::Result {
@@ -279,6 +284,7 @@ impl Page<'_> {
             forged,
             unknown,
             reconnects,
+            acknowledged,
         } = *counts;
         for (name, help, count) in [
             (
@@ -307,7 +313,8 @@ impl Page<'_> {
         ] {
             self.counter(name, help, count)?;
         }
-        Ok(())
+        let help = "Time that the relay took to accept what was published together";
+        self.waits("relay_publish_seconds", help, &acknowledged)
     }
 
     fn process(&mut self, gathered: &Gathered) -> fmt::Result {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::engine::contract::Effect;
 use crate::protocol::{ErrorCode, Event, NoticeCode, Reply, RequestError};
 
-/// How many answers took how long, from the request's arrival.
+/// How often something took how long.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Waits {
     /// How many took at most each of [`Self::BOUNDS`] and more than the one before; then those that
@@ -41,7 +41,8 @@ impl Waits {
     /// The upper bounds, in milliseconds.
     pub const BOUNDS: [u64; 12] = [0, 1, 2, 5, 10, 20, 50, 100, 250, 500, 1000, 5000];
 
-    pub(super) fn add(&mut self, wait: Duration) {
+    /// Counts one.
+    pub fn add(&mut self, wait: Duration) {
         let millis = wait.as_millis();
         let place = Self::BOUNDS.partition_point(|bound| u128::from(*bound) < millis);
         if let Some(count) = self.counts.get_mut(place) {

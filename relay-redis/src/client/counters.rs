@@ -1,6 +1,10 @@
 //! What the relay counts.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use parlor_core::engine::Waits;
 
 /// Counters of one relay since it was opened; they only rise.
 #[derive(Debug, Default)]
@@ -12,6 +16,7 @@ pub struct Counters {
     pub(crate) forged: AtomicU64,
     pub(crate) unknown: AtomicU64,
     pub(crate) reconnects: AtomicU64,
+    acknowledged: Mutex<Waits>,
 }
 
 /// The values of [`Counters`] at one moment.
@@ -32,6 +37,8 @@ pub struct Counts {
     pub unknown: u64,
     /// Connections that were made anew.
     pub reconnects: u64,
+    /// How long Redis took to acknowledge what was published together.
+    pub acknowledged: Waits,
 }
 
 impl Counters {
@@ -47,7 +54,19 @@ impl Counters {
             forged: read(&self.forged),
             unknown: read(&self.unknown),
             reconnects: read(&self.reconnects),
+            acknowledged: *self
+                .acknowledged
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
         }
+    }
+
+    /// Counts how long an acknowledgement took.
+    pub(crate) fn took(&self, time: Duration) {
+        let acknowledged = self.acknowledged.lock();
+        acknowledged
+            .unwrap_or_else(PoisonError::into_inner)
+            .add(time);
     }
 }
 

@@ -5,6 +5,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_std::task::sleep;
 use futures::future::{FutureExt as _, join_all};
@@ -167,7 +168,10 @@ impl Batch {
             written.push(write(connection, command, payloads));
         }
         let mut outcome = Ok(());
-        for answers in join_all(written).await {
+        let began = Instant::now();
+        let answered = join_all(written).await;
+        self.debt.shared.counters.took(began.elapsed());
+        for answers in answered {
             let answers = answers.map_err(|error| shards.trouble(&error))?;
             for answer in answers {
                 match answer {

@@ -7,6 +7,7 @@ pub(crate) mod roster;
 mod supervision;
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_channel::Receiver;
 use parlor_core::protocol::{ErrorCode, RequestError};
@@ -72,7 +73,9 @@ pub(crate) async fn run(context: Arc<Context>, jobs: Receiver<ReadJob>) {
             job.reply.send(Err(StoreError::Unavailable.into()));
             continue;
         }
+        let began = Instant::now();
         let found = context.bounded(|| read(&context, &job.read)).await;
+        context.counters.was_read(began.elapsed());
         let result: StoreResult = match found {
             Ok(found) => Ok(StoreResponse::Read(found)),
             Err(ReadError::Refused(error)) => Err(StoreFailure::Refused(error)),
