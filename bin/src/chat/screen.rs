@@ -159,8 +159,9 @@ impl App {
                 code: NoticeCode::Draining,
                 ..
             }) => {}
-            Told::Event(ServerEvent::Notice { message, .. }) => {
-                self.note(true, super::text::one_line(&message));
+            Told::Event(ServerEvent::Notice { code, message, .. }) => {
+                let bad = code != NoticeCode::Announcement;
+                self.note(bad, super::text::one_line(&message));
             }
             Told::Event(ServerEvent::Friend {
                 user,

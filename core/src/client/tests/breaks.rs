@@ -347,6 +347,20 @@ fn an_ended_session_is_not_taken_back() {
 }
 
 #[test]
+fn an_announcement_is_handed_on_and_changes_nothing() {
+    let mut desk = Desk::online(|_| (), Vec::new());
+    // No server says so, and this one does not mean the connection.
+    let event = notice(NoticeCode::Announcement, Some(99_999));
+    assert_eq!(
+        desk.give(Input::Event(event.clone())),
+        [Effect::Event(event)]
+    );
+    desk.give(Input::Disconnected);
+    let soon = desk.now + Duration::from_millis(500);
+    assert!(desk.session.poll_timeout().unwrap() <= soon);
+}
+
+#[test]
 fn a_restored_server_is_met_anew() {
     let mut desk = Desk::online(|_| (), vec![item(BOB, 9, 9)]);
     desk.give(Input::Event(notice(NoticeCode::Restored, None)));
