@@ -7,7 +7,11 @@
 //!
 //! Under `valgrind` two runs of different lengths give the instructions and the allocations for one
 //! message: `.ci/costs` compares them with those in `core/costs.txt`.
-#![allow(clippy::disallowed_methods, clippy::print_stdout)] // It times itself and prints.
+#![allow(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout
+)] // It times itself and prints.
 
 use std::time::Instant;
 

@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures::future::poll_fn;
 use parlor_core::id::RequestId;
-use parlor_core::protocol::{Event, Reply, RequestError};
+use parlor_core::protocol::{Event, Reply, RequestError, encode};
+
+use super::frames::Frames;
 
 /// How long a closing connection may take to accept what is queued for it.
 pub(crate) const FLUSH: Duration = Duration::from_secs(2);
@@ -35,7 +37,7 @@ pub(crate) enum Outgoing {
 #[derive(Debug)]
 pub(crate) struct Shared {
     event: Event,
-    json: OnceLock<Box<[u8]>>,
+    frame: OnceLock<Frames>,
 }
 
 impl Outgoing {
@@ -63,7 +65,7 @@ impl Shared {
     pub(crate) fn new(event: Event) -> Self {
         Self {
             event,
-            json: OnceLock::new(),
+            frame: OnceLock::new(),
         }
     }
 
@@ -72,13 +74,10 @@ impl Shared {
         Arc::try_unwrap(this).map_or_else(|this| this.event.clone(), |this| this.event)
     }
 
-    /// Returns the event's JSON; whoever asks first encodes it.
-    pub(crate) fn json(&self) -> &[u8] {
-        self.json.get_or_init(|| {
-            let mut out = Vec::new();
-            parlor_core::protocol::encode::event(&self.event, &mut out);
-            out.into_boxed_slice()
-        })
+    /// Returns the event as a frame; whoever asks first encodes it.
+    pub(crate) fn frame(&self) -> &Frames {
+        self.frame
+            .get_or_init(|| Frames::of(|out| encode::event(&self.event, out)))
     }
 }
 
@@ -442,8 +441,8 @@ mod tests {
     #[test]
     fn an_event_is_typed_or_encoded_once() {
         let shared = Arc::new(Shared::new(event(7)));
-        let first = shared.json().as_ptr();
-        assert_eq!(shared.json().as_ptr(), first);
+        let first = shared.frame().as_bytes().as_ptr();
+        assert_eq!(shared.frame().as_bytes().as_ptr(), first);
         assert_eq!(Shared::typed(Arc::clone(&shared)), event(7));
         assert_eq!(Shared::typed(shared), event(7));
     }
