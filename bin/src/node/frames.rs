@@ -7,7 +7,6 @@
 
 use std::future::Future;
 use std::io;
-use std::iter::Peekable;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,7 +19,7 @@ use parlor_core::protocol::{ErrorCode, decode, encode};
 use tracing::debug;
 
 use super::inbox::{Asked, Door, Mail};
-use super::mailbox::{Mailbox, Outgoing, Shared};
+use super::mailbox::{Mailbox, Outgoing};
 
 /// How many requests of one connection the engine gets at once. It may pause a connection between
 /// two such batches.
@@ -103,19 +102,6 @@ pub struct Frames {
 }
 
 impl Frames {
-    /// Makes one frame, which `encode` writes, without a line feed.
-    pub(crate) fn of(encode: impl FnOnce(&mut Vec<u8>)) -> Self {
-        let mut frames = Self::default();
-        frames.append(encode);
-        frames
-    }
-
-    /// Appends a frame, which `encode` writes, without a line feed.
-    fn append(&mut self, encode: impl FnOnce(&mut Vec<u8>)) {
-        encode(&mut self.bytes);
-        self.end();
-    }
-
     /// Appends a frame, which holds no line feed.
     pub fn push(&mut self, frame: &[u8]) {
         self.bytes.extend_from_slice(frame);
@@ -148,13 +134,6 @@ impl Frames {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.ends.is_empty()
-    }
-
-    /// Appends frames.
-    fn extend(&mut self, more: &Self) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(&more.bytes);
-        self.ends.extend(more.ends.iter().map(|end| start + end));
     }
 
     fn end(&mut self) {
@@ -317,9 +296,9 @@ async fn write_all<W: FrameSink>(
     while queue.peek().is_some() {
         let burst = Burst::encode(&mut queue);
         let mut position = 0;
-        while position < burst.frames().as_bytes().len() {
+        while position < burst.frames.as_bytes().len() {
             let before = position;
-            match write_some(sink, burst.frames(), position, mailbox).await {
+            match write_some(sink, &burst.frames, position, mailbox).await {
                 Ok(reached) => position = reached,
                 Err(error) => {
                     debug!(connection = connection.0, %error, "cannot write");
@@ -354,50 +333,35 @@ async fn write_some<W: FrameSink>(
 }
 
 /// Encoded frames and what each weighs.
-#[derive(Debug)]
-enum Burst {
-    /// An event alone, which other connections may be sent as well: nothing is copied.
-    One(Arc<Shared>, u32),
-    /// Any frames.
-    Many { frames: Frames, weights: Vec<u32> },
+#[derive(Debug, Default)]
+struct Burst {
+    frames: Frames,
+    weights: Vec<u32>,
 }
 
 impl Burst {
     /// Encodes from the front of a queue, at least one frame.
-    fn encode(queue: &mut Peekable<impl Iterator<Item = Outgoing>>) -> Self {
-        let (mut frames, mut weights) = (Frames::default(), Vec::new());
-        while frames.bytes.len() < BURST
+    fn encode(queue: &mut impl Iterator<Item = Outgoing>) -> Self {
+        let mut burst = Self::default();
+        while burst.frames.bytes.len() < BURST
             && let Some(outgoing) = queue.next()
         {
             let weight = outgoing.weight();
             match outgoing {
                 Outgoing::Reply { id, result, .. } => {
-                    frames.append(|out| encode::reply(id, &result, out));
+                    encode::reply(id, &result, &mut burst.frames.bytes);
+                    burst.frames.end();
                 }
-                Outgoing::Event { event, .. } if frames.is_empty() && queue.peek().is_none() => {
-                    return Self::One(event, weight);
-                }
-                Outgoing::Event { event, .. } => frames.extend(event.frame()),
+                Outgoing::Event { event, .. } => burst.frames.push(event.json()),
             }
-            weights.push(weight);
+            burst.weights.push(weight);
         }
-        Self::Many { frames, weights }
-    }
-
-    fn frames(&self) -> &Frames {
-        match self {
-            Self::One(event, _) => event.frame(),
-            Self::Many { frames, .. } => frames,
-        }
+        burst
     }
 
     /// Sums the weights of the frames that end between two positions.
     fn weight(&self, before: usize, reached: usize) -> u32 {
-        let weights = match self {
-            Self::One(_, weight) => std::slice::from_ref(weight),
-            Self::Many { weights, .. } => weights,
-        };
-        let ends = self.frames().ends.iter().zip(weights);
+        let ends = self.frames.ends.iter().zip(&self.weights);
         ends.filter(|(end, _)| (before + 1..=reached).contains(*end))
             .fold(0, |sum, (_, weight)| sum.saturating_add(*weight))
     }
@@ -405,13 +369,11 @@ impl Burst {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use parlor_core::id::{RequestId, UserId};
-    use parlor_core::protocol::{Event, Reply};
+    use parlor_core::id::RequestId;
+    use parlor_core::protocol::Reply;
 
     use super::{Burst, Frames};
-    use crate::node::mailbox::{Outgoing, Shared};
+    use crate::node::mailbox::Outgoing;
 
     fn frames(all: &[&str]) -> Frames {
         let mut frames = Frames::default();
@@ -440,7 +402,7 @@ mod tests {
 
     #[test]
     fn only_whole_frames_weigh() {
-        let burst = Burst::Many {
+        let burst = Burst {
             frames: frames(&["ab", "c"]),
             weights: vec![10, 1],
         };
@@ -457,42 +419,14 @@ mod tests {
             result: Ok(Reply::Done),
             weight: 3,
         };
-        let mut queue = (0..20_000).map(reply).peekable();
+        let mut queue = (0..20_000).map(reply);
         let burst = Burst::encode(&mut queue);
-        let frames = burst.frames();
-        assert!(frames.as_bytes().len() < super::BURST + 100);
+        assert!(burst.frames.as_bytes().len() < super::BURST + 100);
         assert_eq!(
-            frames.iter().next(),
+            burst.frames.iter().next(),
             Some(br#"{"id":0,"ok":{}}"#.as_slice())
         );
-        let count = frames.iter().count();
-        assert_eq!(
-            burst.weight(0, frames.as_bytes().len()),
-            3 * u32::try_from(count).unwrap()
-        );
-        assert_eq!(queue.count(), 20_000 - count);
-    }
-
-    #[test]
-    fn an_event_alone_is_sent_as_it_is_and_among_others_copied() {
-        let event = |user| Outgoing::Event {
-            event: Arc::new(Shared::new(Event::Presence {
-                user: UserId(user),
-                online: true,
-            })),
-            weight: 7,
-        };
-        let text = |user| format!("{{\"event\":\"presence\",\"user\":{user},\"online\":true}}\n");
-        let alone = Burst::encode(&mut [event(1)].into_iter().peekable());
-        assert!(matches!(alone, Burst::One(..)));
-        assert_eq!(alone.frames().as_bytes(), text(1).as_bytes());
-        assert_eq!(alone.weight(0, text(1).len() - 1), 0);
-        assert_eq!(alone.weight(3, text(1).len()), 7);
-        let both = Burst::encode(&mut [event(1), event(2)].into_iter().peekable());
-        assert_eq!(
-            both.frames().as_bytes(),
-            [text(1), text(2)].concat().as_bytes()
-        );
-        assert_eq!(both.weight(text(1).len(), 2 * text(1).len()), 7);
+        assert_eq!(burst.frames.iter().count(), burst.weights.len());
+        assert_eq!(queue.count(), 20_000 - burst.weights.len());
     }
 }

@@ -6,9 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::poll_fn;
 use parlor_core::id::RequestId;
-use parlor_core::protocol::{Event, Reply, RequestError, encode};
-
-use super::frames::Frames;
+use parlor_core::protocol::{Event, Reply, RequestError};
 
 /// How long a closing connection may take to accept what is queued for it.
 pub(crate) const FLUSH: Duration = Duration::from_secs(2);
@@ -37,7 +35,7 @@ pub(crate) enum Outgoing {
 #[derive(Debug)]
 pub(crate) struct Shared {
     event: Event,
-    frame: OnceLock<Frames>,
+    json: OnceLock<Box<[u8]>>,
 }
 
 impl Outgoing {
@@ -65,7 +63,7 @@ impl Shared {
     pub(crate) fn new(event: Event) -> Self {
         Self {
             event,
-            frame: OnceLock::new(),
+            json: OnceLock::new(),
         }
     }
 
@@ -74,10 +72,13 @@ impl Shared {
         Arc::try_unwrap(this).map_or_else(|this| this.event.clone(), |this| this.event)
     }
 
-    /// Returns the event as a frame; whoever asks first encodes it.
-    pub(crate) fn frame(&self) -> &Frames {
-        self.frame
-            .get_or_init(|| Frames::of(|out| encode::event(&self.event, out)))
+    /// Returns the event's JSON; whoever asks first encodes it.
+    pub(crate) fn json(&self) -> &[u8] {
+        self.json.get_or_init(|| {
+            let mut out = Vec::new();
+            parlor_core::protocol::encode::event(&self.event, &mut out);
+            out.into_boxed_slice()
+        })
     }
 }
 
@@ -441,8 +442,8 @@ mod tests {
     #[test]
     fn an_event_is_typed_or_encoded_once() {
         let shared = Arc::new(Shared::new(event(7)));
-        let first = shared.frame().as_bytes().as_ptr();
-        assert_eq!(shared.frame().as_bytes().as_ptr(), first);
+        let first = shared.json().as_ptr();
+        assert_eq!(shared.json().as_ptr(), first);
         assert_eq!(Shared::typed(Arc::clone(&shared)), event(7));
         assert_eq!(Shared::typed(shared), event(7));
     }
