@@ -279,6 +279,14 @@ mod tests {
                 },
                 7,
             ),
+            (
+                Request::LoginJwt {
+                    jwt: Secret::new("a.b.c"),
+                    device: None,
+                    start: start.clone(),
+                },
+                245,
+            ),
             (Request::Resume { token, start }, 240),
         ];
         for (request, bytes) in requests {
