@@ -10,7 +10,7 @@ use parlor_storage::Status as StoreStatus;
 use serde::Serialize;
 
 use super::process::Process;
-use super::wire::Status;
+use super::wire::{Status, json};
 use super::{ANSWER, Sources};
 
 /// What the engine, the store, the relay and the system say.
@@ -128,9 +128,4 @@ impl Gathered {
             draining: self.node.draining,
         }
     }
-}
-
-/// Numbers, names and truths always have a JSON form.
-pub(super) fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
 }

@@ -24,7 +24,7 @@ use async_std::{future, task};
 use futures::StreamExt as _;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
@@ -133,11 +133,7 @@ async fn respond(request: &Request<Incoming>, sources: &Sources) -> Answer {
         "/" => answer(StatusCode::OK, HTML, PAGE),
         "/healthz" => match future::timeout(ANSWER, sources.node.inspect()).await {
             Ok(Ok(_)) => answer(StatusCode::OK, TEXT, "ok\n"),
-            _ => answer(
-                StatusCode::SERVICE_UNAVAILABLE,
-                TEXT,
-                "the engine does not answer\n",
-            ),
+            _ => stuck(),
         },
         "/readyz" => {
             with(sources, |gathered| {
@@ -174,22 +170,23 @@ async fn respond(request: &Request<Incoming>, sources: &Sources) -> Answer {
 async fn with(sources: &Sources, make: impl FnOnce(Gathered) -> Answer) -> Answer {
     match Gathered::from(sources).await {
         Some(gathered) => make(gathered),
-        None => answer(
-            StatusCode::SERVICE_UNAVAILABLE,
-            TEXT,
-            "the engine does not answer\n",
-        ),
+        None => stuck(),
     }
+}
+
+fn stuck() -> Answer {
+    answer(
+        StatusCode::SERVICE_UNAVAILABLE,
+        TEXT,
+        "the engine does not answer\n",
+    )
 }
 
 fn answer(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answer {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
-    headers.insert(
-        CACHE_CONTROL,
-        hyper::header::HeaderValue::from_static("no-store"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }

@@ -23,8 +23,8 @@ use serde::de::DeserializeOwned;
 use tracing::{info, warn};
 
 use super::authority::Denied;
-use super::gathered::json;
-use super::{Answer, JSON, ORDER, Sources, answer, wire};
+use super::wire::{self, json};
+use super::{Answer, JSON, ORDER, Sources, answer};
 
 /// The most bytes of what an operator says.
 const BODY: usize = 16 * 1024;
@@ -55,6 +55,8 @@ struct Refused {
     status: StatusCode,
     code: &'static str,
     message: String,
+    /// The method that there is, where it was asked for with another.
+    allowed: Option<Method>,
     retry_ms: Option<u64>,
 }
 
@@ -69,7 +71,7 @@ where
         sources.authority.check(request.headers(), peer)?;
         let allowed = method(&path)?;
         if request.method() != allowed {
-            return Err(Refused::method(&allowed));
+            return Err(Refused::method(allowed));
         }
         match allowed {
             Method::GET => look(&path, request.uri().query(), sources).await,
@@ -190,7 +192,8 @@ fn password(body: &[u8]) -> Result<Order, Refused> {
         password,
     } = read(body)?;
     if !PASSWORD_BYTES.contains(&password.len()) {
-        return Err(bad("a password has 8 to 256 bytes"));
+        let (least, most) = (PASSWORD_BYTES.start(), PASSWORD_BYTES.end());
+        return Err(bad(&format!("a password has {least} to {most} bytes")));
     }
     Ok(Order::ResetPassword {
         who: who(user, name)?,
@@ -379,13 +382,17 @@ impl Refused {
             status,
             code,
             message,
+            allowed: None,
             retry_ms: None,
         }
     }
 
-    fn method(allowed: &Method) -> Self {
+    fn method(allowed: Method) -> Self {
         let message = format!("{allowed} only");
-        Self::new(StatusCode::METHOD_NOT_ALLOWED, "bad_method", message)
+        Self {
+            allowed: Some(allowed),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, "bad_method", message)
+        }
     }
 
     /// Nothing was heard in time.
@@ -399,18 +406,17 @@ impl Refused {
             status,
             code,
             message,
+            allowed,
             retry_ms,
         } = self;
         warn!(%peer, path, code, "an operator's order was refused");
-        let allow =
-            (status == StatusCode::METHOD_NOT_ALLOWED).then(|| message.replace(" only", ""));
         let error = wire::Refusal {
             code: code.to_owned(),
             message,
         };
         let mut answer = answer(status, JSON, json(&wire::Refused { error }));
         let headers = answer.headers_mut();
-        if let Some(allow) = allow.and_then(|it| HeaderValue::from_str(&it).ok()) {
+        if let Some(allow) = allowed.and_then(|it| HeaderValue::from_str(it.as_str()).ok()) {
             headers.insert(ALLOW, allow);
         }
         if status == StatusCode::UNAUTHORIZED {
@@ -451,10 +457,8 @@ impl From<RequestError> for Refused {
             _ => error.message.into_owned(),
         };
         Self {
-            status,
-            code: error.code.as_str(),
-            message,
             retry_ms: error.retry_ms,
+            ..Self::new(status, error.code.as_str(), message)
         }
     }
 }

@@ -4,6 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
+/// Writes what is said: numbers, texts and truths always have a JSON form.
+pub(crate) fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// Which account: one of the two.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

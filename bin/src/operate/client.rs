@@ -75,8 +75,7 @@ impl Question {
         Self {
             method: Method::POST,
             path: path.to_owned(),
-            // Numbers and texts always have a JSON form.
-            body: Secret::new(serde_json::to_string(body).unwrap_or_default()),
+            body: Secret::new(wire::json(body)),
         }
     }
 

@@ -83,9 +83,11 @@ async fn ask(arguments: &Arguments) -> Result<Said, Failure> {
         Command::Sessions { limit } => looks::sessions(&panel, *limit).await,
         Command::Who(user) => looks::who(&panel, user).await,
         Command::Message(message) => looks::message(&panel, message).await,
-        Command::End(user) => orders::account(&panel, "/admin/end", user).await,
-        Command::Lock(user) => orders::account(&panel, "/admin/lock", user).await,
-        Command::Unlock(user) => orders::account(&panel, "/admin/unlock", user).await,
+        Command::End(user) => orders::account(&panel, "/admin/end", user, "has no session").await,
+        Command::Lock(user) => orders::account(&panel, "/admin/lock", user, "is locked").await,
+        Command::Unlock(user) => {
+            orders::account(&panel, "/admin/unlock", user, "is not locked").await
+        }
         Command::Password { user, generate } => {
             let password = match generate {
                 true => password::generate()?,

@@ -8,16 +8,11 @@ use super::client::Question;
 use super::{Panel, Said, nothing};
 use crate::admin::wire;
 
-/// Gives an order about an account.
-pub(super) async fn account(panel: &Panel, path: &str, user: &User) -> Said {
+/// Gives an order about an account; `done` is what the account then is.
+pub(super) async fn account(panel: &Panel, path: &str, user: &User, done: &str) -> Said {
     let who = wire::Who {
         user: user.id,
         name: user.name.clone(),
-    };
-    let done = match path {
-        "/admin/lock" => "is locked",
-        "/admin/unlock" => "is not locked",
-        _ => "has no session",
     };
     supervise(panel, &Question::order(path, &who), done).await
 }
