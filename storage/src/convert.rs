@@ -297,32 +297,18 @@ pub(crate) fn plain_values(
     seq: Seq,
     row: &MessageRow,
 ) -> [Value; PLAIN_COLUMNS] {
-    let [
-        conversation,
-        seq,
-        from,
-        kind,
-        key,
-        digest,
-        body,
-        ..,
-        edited,
-        recalled,
-        _,
-        _,
-        at,
-    ] = message_values(conversation, seq, row);
+    let (kind, columns) = columns(&row.kind);
     [
-        conversation,
-        seq,
-        from,
-        kind,
-        key,
-        digest,
-        body,
-        edited,
-        recalled,
-        at,
+        sql(conversation.0).into(),
+        sql(seq.0).into(),
+        sql(row.from.0).into(),
+        kind.into(),
+        columns.key.into(),
+        columns.digest.into(),
+        columns.body.map(str::to_owned).into(),
+        columns.edited.into(),
+        columns.recalled.into(),
+        sql(row.at.0).into(),
     ]
 }
 
