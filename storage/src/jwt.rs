@@ -47,14 +47,13 @@ pub struct JwtOptions {
     pub name_claim: String,
 }
 
-/// How a token is signed (RFC 7518, section 3.1; RFC 8037): `EdDSA`, `ES256`, `ES384`, `RS256`,
-/// `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `HS256`, `HS384` or `HS512`.
+/// How a token is signed (RFC 7518, section 3.1; RFC 8037): one of [`Self::NAMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JwtAlgorithm(Algorithm);
 
 /// It is no algorithm that tokens are signed with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("EdDSA, ES256, ES384, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384 or HS512")]
+#[error("{}", JwtAlgorithm::NAMES)]
 pub struct UnknownAlgorithm;
 
 /// Whom a token vouches for.
@@ -70,6 +69,12 @@ pub(crate) struct Jwt {
     validation: Validation,
     issuer: String,
     name_claim: String,
+}
+
+impl JwtAlgorithm {
+    /// Every algorithm, as a sentence lists them.
+    pub const NAMES: &'static str =
+        "EdDSA, ES256, ES384, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384 or HS512";
 }
 
 impl FromStr for JwtAlgorithm {

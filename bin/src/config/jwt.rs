@@ -37,12 +37,8 @@ impl JwtTable {
     /// Checks what the file says.
     pub(super) fn read(self) -> Result<Jwt, ConfigError> {
         let rule = |key, rule| ConfigError::OutOfRange { key, rule };
-        let algorithm = self.algorithm.parse().map_err(|_| {
-            rule(
-                "jwt.algorithm",
-                "EdDSA, ES256, ES384, RS256, RS384, RS512, PS256, PS384, PS512, HS256, HS384 or HS512",
-            )
-        })?;
+        let algorithm = self.algorithm.parse();
+        let algorithm = algorithm.map_err(|_| rule("jwt.algorithm", JwtAlgorithm::NAMES))?;
         for (key, text) in [
             ("jwt.issuer", &self.issuer),
             ("jwt.audience", &self.audience),
