@@ -10,11 +10,11 @@
 )]
 
 mod program_world;
+mod repository;
 mod side_world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use parlor_core::protocol::{ErrorCode, NoticeCode};
@@ -24,18 +24,8 @@ use tempfile::TempDir;
 use yaml_rust2::{Yaml, YamlLoader};
 
 use program_world::{Client, Server, command, poll};
+use repository::{read, root};
 use side_world::{SIDE_PORT, get, side_port};
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 fn yaml(path: &str) -> Yaml {
     let mut documents = YamlLoader::load_from_str(&read(path)).expect(path);

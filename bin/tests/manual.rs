@@ -9,6 +9,7 @@
 )]
 
 mod program_world;
+mod repository;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -23,19 +24,9 @@ use tempfile::TempDir;
 use toml::{Table, Value};
 
 use program_world::{Client, Server, command, poll};
+use repository::{read, root};
 
 const SECRET: &str = "of a cluster, 32 bytes long or more";
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 /// Returns the texts of all sources.
 fn sources() -> Vec<String> {

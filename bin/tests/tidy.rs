@@ -7,10 +7,14 @@
     reason = "tests"
 )]
 
+mod repository;
+
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
+
+use repository::{read, root};
 
 /// The crates that `parlor-core` may use, and their own. All are small and know no runtime.
 /// (`cpufeatures` uses `libc` on some processors.)
@@ -51,17 +55,6 @@ const CORE_MAY_USE: &[&str] = &[
 ];
 
 const MOST_LINES: usize = 600;
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
-}
-
-fn read(path: &str) -> String {
-    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 /// Returns the files of the repository whose names end so, with their texts.
 fn files(endings: &[&str]) -> Vec<(PathBuf, String)> {

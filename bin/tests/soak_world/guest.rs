@@ -84,16 +84,13 @@ fn visit(pair: usize, ports: &[u16], seen: &mut Seen) {
     );
     let group = ann.makes_a_group(visit);
     let to = {
-        let (own, mut ben) = (
-            ann.user,
-            Guest::come(
-                &format!("guest-{pair}-ben"),
-                ports[(place + 1) % ports.len()],
-                ann.seen,
-            ),
+        let mut ben = Guest::come(
+            &format!("guest-{pair}-ben"),
+            ports[(place + 1) % ports.len()],
+            ann.seen,
         );
         if visit == 1 {
-            ben.must(json!({"op": "friend_request", "user": own}));
+            ben.must(json!({"op": "friend_request", "user": ann.user}));
         }
         ben.must(json!({"op": "group_join", "group": group}));
         ben.sends(&json!({"group": group}), visit, "ben");

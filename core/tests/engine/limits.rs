@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use parlor_core::engine::{Config, Effect, Engine, Input};
 use parlor_core::id::{ConnectionId, RequestId, Seq, UserId};
-use parlor_core::protocol::request::{Anchor, UserRef};
+use parlor_core::protocol::request::Anchor;
 use parlor_core::protocol::{ErrorCode, Event, NoticeCode, Request, RequestError};
 use parlor_core::relay::RelayMessage;
 use parlor_core::secret::Secret;
@@ -12,7 +12,7 @@ use parlor_core::sim::Sent;
 use parlor_core::store::{Read, StoreError, StoreRequest};
 use parlor_core::time::Timestamp;
 
-use crate::{World, config, name, send, user};
+use crate::{World, config, login_of, send, user};
 
 /// What a message with a text of three bytes weighs.
 const MESSAGE: u32 = 163;
@@ -177,12 +177,7 @@ fn as_many_pages_are_read_at_a_time_as_may_be() {
     world.wait(Duration::from_secs(6));
     world.node.hold_store();
     let a = world.connect();
-    let login = Request::Login {
-        who: UserRef::Name(name("a")),
-        password: Secret::new("password"),
-        device: None,
-        start: Default::default(),
-    };
+    let login = login_of("a");
     world.node.request(a, 1, login).unwrap();
     answer_one(&mut world);
     let pages = |held: &[(_, StoreRequest)]| {
@@ -366,12 +361,7 @@ fn a_round_of_repeated_reads_comes_a_second_later_and_is_counted() {
     world.ok(circle[0], send(user(2), "one"));
     world.node.hold_store();
     let b = world.connect();
-    let login = Request::Login {
-        who: UserRef::Name(name("b")),
-        password: Secret::new("password"),
-        device: None,
-        start: Default::default(),
-    };
+    let login = login_of("b");
     world.node.request(b, 1, login).unwrap();
     for _ in 0..3 {
         for (token, request) in world.node.take_held() {
@@ -402,12 +392,7 @@ fn a_session_that_nobody_learnt_of_is_told_to_be_gone() {
     world.register("a");
     world.node.hold_store();
     let connection = world.connect();
-    let login = Request::Login {
-        who: UserRef::Name(name("a")),
-        password: Secret::new("password"),
-        device: None,
-        start: Default::default(),
-    };
+    let login = login_of("a");
     world.node.request(connection, 1, login).unwrap();
     world.node.disconnect(connection).unwrap();
     world.node.release_store().unwrap();
@@ -465,12 +450,7 @@ fn a_page_is_asked_for_with_as_many_entries_and_bytes_as_may_be() {
     world.ok(circle[0], send(user(2), "one"));
     world.node.hold_store();
     let b = world.connect();
-    let login = Request::Login {
-        who: UserRef::Name(name("b")),
-        password: Secret::new("password"),
-        device: None,
-        start: Default::default(),
-    };
+    let login = login_of("b");
     world.node.request(b, 1, login).unwrap();
     let mut pages = Vec::new();
     for _ in 0..3 {

@@ -4,14 +4,13 @@ use std::time::Duration;
 
 use parlor_core::id::{ConnectionId, GroupId, UserId};
 use parlor_core::log::{GroupChange, JoinPolicy};
-use parlor_core::protocol::request::{FriendAction, GroupOtherAction, GroupSelfAction, UserRef};
+use parlor_core::protocol::request::{FriendAction, GroupOtherAction, GroupSelfAction};
 use parlor_core::protocol::{Reply, Request};
 use parlor_core::relay::RelayMessage;
-use parlor_core::secret::Secret;
 use parlor_core::store::{Command, ReadDone, Roster, StoreRequest, StoreResponse};
 
 use crate::groups::brief;
-use crate::{World, group, name, send};
+use crate::{World, group, login_of, name, send};
 
 /// Has the store carry out a change, as another node would: this one is not told.
 fn elsewhere(world: &mut World, command: Command) {
@@ -115,12 +114,7 @@ fn who_logged_in_as_a_member_is_not_told_of_becoming_one() {
     elsewhere(&mut world, by_self(2, GroupSelfAction::Join, id));
     world.node.hold_store();
     let b = world.connect();
-    let login = Request::Login {
-        who: UserRef::Name(name("b")),
-        password: Secret::new("password"),
-        device: None,
-        start: Default::default(),
-    };
+    let login = login_of("b");
     world.node.request(b, 1, login).unwrap();
     let page = world.pages_read();
     world.node.take(b);

@@ -7,7 +7,7 @@ use parlor_core::protocol::{ErrorCode, Event, NoticeCode, Reply, Request, Reques
 use parlor_core::secret::Secret;
 use parlor_core::sim::Sent;
 
-use crate::{World, config, name, send, user};
+use crate::{World, config, login_of, name, send, user};
 
 fn notices(world: &mut World, connection: ConnectionId) -> Vec<NoticeCode> {
     world
@@ -247,12 +247,7 @@ fn a_login_whose_client_left_leaves_no_session_behind() {
     world.register("a");
     let connection = world.connect();
     world.node.hold_store();
-    let login = Request::Login {
-        who: UserRef::Name(name("a")),
-        password: Secret::new("password"),
-        device: None,
-        start: Default::default(),
-    };
+    let login = login_of("a");
     world.node.request(connection, 1, login).unwrap();
     world.node.disconnect(connection).unwrap();
     world.node.release_store().unwrap();
@@ -270,12 +265,7 @@ fn changes_during_a_login_are_not_missed() {
     world.ok(circle[0], Request::Ping);
     let connection = world.connect();
     world.node.hold_store();
-    let login = Request::Login {
-        who: UserRef::Name(name("b")),
-        password: Secret::new("password"),
-        device: None,
-        start: Default::default(),
-    };
+    let login = login_of("b");
     world.node.request(connection, 1, login).unwrap();
     let (token, request) = world.node.take_held().pop().unwrap();
     let now = world.node.now();
