@@ -10,9 +10,6 @@ use sha2::{Digest as _, Sha256};
 pub struct Identity([u8; 32]);
 
 impl Identity {
-    /// How many bytes an identity has.
-    pub const BYTES: usize = 32;
-
     /// Makes the identity of an account that an issuer knows as `subject` (RFC 7519, sections 4.1.1
     /// and 4.1.2), both compared byte by byte.
     #[must_use]
@@ -34,7 +31,7 @@ impl Identity {
 
     /// Returns what is stored.
     #[must_use]
-    pub const fn as_bytes(&self) -> &[u8; Self::BYTES] {
+    pub const fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

@@ -191,8 +191,8 @@ impl<'a> Worker<'a> {
     /// Has the first of each pair send messages that will be missed later.
     fn make_past(&self, hub: &mut Hub, people: &[Person], messages: u32) -> Result<(), Failure> {
         let messages = u64::from(messages);
-        let all = messages * u64::try_from(people.len() / 2).unwrap_or(0);
-        let lanes = u64::try_from(people.len() / 2).unwrap_or(u64::MAX);
+        let lanes = u64::try_from(people.len() / 2).unwrap_or(0);
+        let all = messages * lanes;
         let pace = Pace::Window((PAST_WINDOW / lanes.max(1)).clamp(1, PAST_WINDOW_OF_ONE));
         let mut pairs = Pairs::new(self.order, people, pace, Some(messages));
         let mut news = Instant::now();

@@ -406,8 +406,8 @@ impl Engine {
 fn is_over(result: &StoreResult) -> bool {
     match result {
         Ok(StoreResponse::Session(standing)) => {
-            let standing_now = &standing.roster.sessions;
-            standing_now.binary_search(&standing.session).is_err()
+            let present = &standing.roster.sessions;
+            present.binary_search(&standing.session).is_err()
         }
         _ => false,
     }

@@ -230,8 +230,8 @@ impl Engine {
     fn sessions_here(&self, after: Option<ConnectionId>, limit: usize) -> (Vec<SessionHere>, bool) {
         let keys = self.connections.keys();
         let first = keys.partition_point(|id| after.is_some_and(|after| *id <= after));
-        let mut sessions = keys.into_iter().skip(first);
-        let mut sessions = sessions.by_ref().filter_map(|id| self.session_here(id));
+        let connections = keys.into_iter().skip(first);
+        let mut sessions = connections.filter_map(|id| self.session_here(id));
         let page = sessions.by_ref().take(limit).collect();
         (page, sessions.next().is_some())
     }

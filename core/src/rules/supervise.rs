@@ -41,12 +41,12 @@ pub(super) fn act(view: &View, who: &UserRef, action: &Supervision) -> Result<Pl
         },
         ..account.clone()
     };
-    let is_new = row != *account;
+    let is_changed = row != *account;
     let mut plan = Plan::new(Done::Supervised {
         user,
         ended: ended.clone(),
     });
-    if is_new {
+    if is_changed {
         plan.step(Step::User(user, row));
     }
     if !ended.is_empty() {

@@ -67,7 +67,8 @@ pub enum StoreRequest {
     /// Verifies a token by which another service vouches for somebody, opens a session by
     /// [`Command::OpenSessionOf`] and reads the roster. Answered by [`StoreResponse::Session`];
     /// refused with `bad_credentials`, with `token_expired` where only its time is over, with
-    /// `locked`, and with `bad_request` by a store that takes no such tokens.
+    /// `locked`, with `name_taken` where somebody has each of the names that a new account could
+    /// get, and with `bad_request` by a store that takes no such tokens.
     LoginJwt {
         /// The token (RFC 7519).
         jwt: Secret,

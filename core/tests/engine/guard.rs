@@ -231,7 +231,8 @@ fn a_session_is_no_place_to_guess_from() {
     world.ok(connection, change("password"));
 }
 
-/// Plays 10,000 tries, one each 360 ms, which is an hour; returns how many were looked at.
+/// Plays 10,000 tries, one each 360 ms, which is an hour; returns how many were looked at, and how many of
+/// them in the first minute.
 fn an_hour_of(
     world: &mut World,
     mut attempt: impl FnMut(usize) -> (String, UserRef),

@@ -79,13 +79,9 @@ fn register(fields: &Fields<'_>) -> Result<Request, FieldError> {
 
 fn login(fields: &Fields<'_>) -> Result<Request, FieldError> {
     if let Some(jwt) = fields.jwt.read(jwt)? {
-        for (other, rule) in [
-            (&fields.name, "and `jwt` exclude each other"),
-            (&fields.user, "and `jwt` exclude each other"),
-            (&fields.password, "and `jwt` exclude each other"),
-        ] {
+        for other in [&fields.name, &fields.user, &fields.password] {
             if other.is_present() {
-                return Err(other.error(Problem::bad(rule)));
+                return Err(other.error(Problem::bad("and `jwt` exclude each other")));
             }
         }
         return Ok(Request::LoginJwt {

@@ -16,7 +16,7 @@ impl Tables {
     /// broke a unique key: bugs of the rules, which a database would refuse or, worse, let pass.
     pub(super) fn write(&mut self, view: &View) {
         self.use_numbers(view);
-        // Names that become free first, so that the same transaction may take them.
+        // Names and identities that become free first, so that the same transaction may take them.
         for change in view.users.changes() {
             self.free_unique(&change);
         }
