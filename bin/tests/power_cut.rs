@@ -22,6 +22,7 @@ mod program_world;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, Weak};
 use std::thread;
@@ -57,20 +58,45 @@ struct Run {
     checkpoints: Vec<Checkpoint>,
     /// Where the trace is.
     folder: PathBuf,
-    temporary: Option<TempDir>,
+    _temporary: TempDir,
+}
+
+/// The run as one of the tests has it. The last of them removes the folder.
+struct Shared(Arc<Run>);
+
+impl Deref for Shared {
+    type Target = Run;
+
+    fn deref(&self) -> &Run {
+        &self.0
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let folder = self.folder.display();
+            println!(
+                "the trace is kept: PARLOR_CUT_SEED={} PARLOR_CUT_TRACE={folder}",
+                self.seed
+            );
+            // For good: whichever test ends last, its run is this one.
+            std::mem::forget(Arc::clone(&self.0));
+        }
+    }
 }
 
 impl Run {
     /// Returns the one run that all tests look at.
-    fn shared() -> Arc<Self> {
+    fn shared() -> Shared {
         static RUN: Mutex<Weak<Run>> = Mutex::new(Weak::new());
         let mut shared = RUN.lock().expect("another test has traced it");
         if let Some(run) = shared.upgrade() {
-            return run;
+            return Shared(run);
         }
         let run = Arc::new(Self::new());
         *shared = Arc::downgrade(&run);
-        run
+        Shared(run)
     }
 
     fn new() -> Self {
@@ -107,7 +133,7 @@ impl Run {
             acknowledged: told.len(),
             checkpoints,
             folder,
-            temporary: Some(temporary),
+            _temporary: temporary,
         }
     }
 
@@ -131,18 +157,6 @@ impl Run {
 
     fn count(&self, wanted: impl Fn(&What) -> bool) -> usize {
         self.calls.iter().filter(|call| wanted(&call.what)).count()
-    }
-}
-
-impl Drop for Run {
-    fn drop(&mut self) {
-        if let Some(temporary) = self.temporary.as_mut().filter(|_| thread::panicking()) {
-            temporary.disable_cleanup(true);
-            println!(
-                "the trace is kept: PARLOR_CUT_TRACE={}",
-                self.folder.display()
-            );
-        }
     }
 }
 
