@@ -375,3 +375,29 @@ mod tests {
         future::timeout(FOREVER, client).await.unwrap();
     }
 }
+
+#[cfg(test)]
+mod sizes {
+    use super::{FrameReader, FrameWriter, Shared};
+    use crate::tls::Tls;
+
+    /// What a connection's halves, what they share, and TLS may take, in bytes: a tenth more than
+    /// they do.
+    const HALVES: usize = 72;
+    const SHARED: usize = 40;
+    const TLS: usize = 1_320;
+
+    /// Without what rustls, the reactor and the kernel keep.
+    #[test]
+    fn an_idle_connection_holds_little() {
+        let halves = size_of::<FrameReader>() + size_of::<FrameWriter>();
+        let (shared, tls) = (size_of::<Shared>(), size_of::<Tls>());
+        let sizes = format!(
+            "the halves have {halves} bytes, what they share {shared}, TLS {tls} more in a box"
+        );
+        assert!(
+            halves <= HALVES && shared <= SHARED && tls <= TLS,
+            "{sizes}"
+        );
+    }
+}

@@ -430,3 +430,38 @@ mod tests {
         assert_eq!(queue.count(), 20_000 - burst.weights.len());
     }
 }
+
+#[cfg(test)]
+mod sizes {
+    use std::future::Future;
+
+    use parlor_transport_tcp::{FrameReader, FrameWriter};
+
+    use super::{Mailbox, serve, write};
+
+    /// What a connection's two tasks and its mailbox may take, in bytes: a tenth more than they do.
+    const SERVE: usize = 1_200;
+    const WRITE: usize = 1_130;
+    const MAILBOX: usize = 124;
+
+    /// Returns the size of the future that a function of four arguments returns.
+    fn of<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// The futures of a connection over TCP. With TLS they are the same: what TLS keeps is behind a
+    /// pointer that both halves share.
+    #[test]
+    fn an_idle_connection_holds_little() {
+        let serve = of(serve::<FrameReader, FrameWriter>);
+        let write = of(write::<FrameWriter>);
+        let mailbox = size_of::<Mailbox>();
+        let sizes = format!(
+            "the task that reads has {serve} bytes, the one that writes {write}, the mailbox {mailbox}"
+        );
+        assert!(
+            serve <= SERVE && write <= WRITE && mailbox <= MAILBOX,
+            "{sizes}"
+        );
+    }
+}
