@@ -1,7 +1,5 @@
 //! The `parlor` program.
 
-#![forbid(unsafe_code)]
-
 mod admin;
 mod bench;
 mod chat;
@@ -11,6 +9,7 @@ mod config;
 mod dev_cert;
 mod logging;
 mod manager;
+mod memory;
 mod migrate;
 mod operate;
 mod proc;

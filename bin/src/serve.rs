@@ -30,7 +30,7 @@ use crate::logging::{self, BadLevel};
 use crate::manager::Manager;
 use crate::relay::{self, RelayFailure};
 use crate::tls::Certificate;
-use crate::{admin, fail, print};
+use crate::{admin, fail, memory, print};
 
 /// How long a drain may take, whatever hangs: shorter than the half minute that is promised.
 pub(crate) const DRAIN: Duration = Duration::from_secs(28);
@@ -94,6 +94,7 @@ async fn serve(settings: &Settings) -> Result<ExitCode, Failure> {
     let (running, readiness) = start(settings, drain).await?;
     manager.ready(&readiness.status);
     task::spawn(manager.clone().watch(running.node.clone()));
+    task::spawn(memory::watch(running.node.clone()));
     task::spawn(read_anew(hangups, manager.clone(), readiness));
     // Only the first order to drain is one; who means the end of it sends a signal.
     let orders = drains.take(1).map(|()| Word::Order);

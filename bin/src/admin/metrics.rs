@@ -127,6 +127,7 @@ impl Page<'_> {
 
     fn tally(&mut self, tally: &Tally) -> fmt::Result {
         let Tally {
+            connections,
             requests,
             waits,
             commits,
@@ -135,6 +136,7 @@ impl Page<'_> {
             pushes,
             notices,
         } = tally;
+        self.counter("connections_made", "Connections that came", *connections)?;
         let mut family = self.0.encode_descriptor(
             "requests",
             "Answered requests by operation and outcome",

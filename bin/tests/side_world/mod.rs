@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The arguments of a node that has a side port.
@@ -88,6 +90,8 @@ pub(crate) struct Usage {
     pub(crate) peak: u64,
     /// Open file descriptors.
     pub(crate) descriptors: usize,
+    /// Those of them that are sockets.
+    pub(crate) sockets: usize,
     pub(crate) threads: u64,
 }
 
@@ -100,10 +104,18 @@ impl Usage {
             let words = line.expect(name).split_ascii_whitespace();
             words.take(1).collect::<String>().parse().unwrap()
         };
+        let open = fs::read_dir(format!("/proc/{pid}/fd")).unwrap();
+        // One that was closed meanwhile is no socket.
+        let target = |entry: io::Result<fs::DirEntry>| {
+            fs::read_link(entry.unwrap().path()).unwrap_or_default()
+        };
+        let open: Vec<PathBuf> = open.map(target).collect();
+        let is_socket = |path: &&PathBuf| path.to_string_lossy().starts_with("socket:");
         Self {
             resident: field("VmRSS:"),
             peak: field("VmHWM:"),
-            descriptors: fs::read_dir(format!("/proc/{pid}/fd")).unwrap().count(),
+            descriptors: open.len(),
+            sockets: open.iter().filter(is_socket).count(),
             threads: field("Threads:"),
         }
     }

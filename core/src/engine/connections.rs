@@ -25,6 +25,7 @@ impl Engine {
             return Err(Misuse::ConnectionUsed(id));
         }
         self.last_connection = Some(id);
+        self.tally.connections += 1;
         let network = address.map(Network::of);
         let from_there = network.map(|network| self.addresses.entry(network).or_default());
         let crowded = from_there.is_some_and(|count| {

@@ -19,6 +19,8 @@ pub struct Waits {
 /// Counts since the engine began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
+    /// Connections that came.
+    pub connections: u64,
     /// Answered requests by `op` and error code. What could not be read has no `op`; what went well
     /// has no code.
     pub requests: BTreeMap<(Option<&'static str>, Option<ErrorCode>), u64>,

@@ -13,6 +13,10 @@ fn what_clients_saw_is_what_was_counted() {
     let mut world = World::new();
     let circle = world.circle(2);
     let before = world.node.engine.tally().clone();
+    assert_eq!(
+        before.connections, 4,
+        "each registers over one and logs in over another"
+    );
     for text in ["one", "two", "three"] {
         world.ok(circle[0], send(user(2), text));
     }
