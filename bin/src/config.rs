@@ -314,7 +314,7 @@ fn networks(texts: &[String]) -> Result<Vec<Network>, ConfigError> {
 }
 
 /// Takes a secret from the environment; an empty one counts as not given.
-fn from_environment(variable: &'static str) -> Result<Option<Secret>, ConfigError> {
+pub(crate) fn from_environment(variable: &'static str) -> Result<Option<Secret>, ConfigError> {
     match std::env::var(variable) {
         Ok(secret) => Ok(given(Some(secret)).map(Secret::new)),
         Err(std::env::VarError::NotPresent) => Ok(None),

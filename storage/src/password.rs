@@ -155,7 +155,7 @@ async fn command(
             Work::Change(Command::DeleteAccount { user, verified })
         }
         PasswordWork::Reset { who, password } => {
-            let action = Supervision::SetPassword(hasher.clone().hash(password).await?);
+            let action = Supervision::SetPassword(hash(context, hasher, password).await?);
             Work::Change(Command::Supervise { who, action })
         }
     })

@@ -160,6 +160,14 @@ fn whoever_is_not_there_costs_a_hash_as_well() {
             assert_eq!(code(&refused), Some(ErrorCode::BadCredentials));
             assert_eq!(store.status().hashes, number);
         }
+        // An operator's order costs its hash before anyone looks whether the account is there.
+        let reset = StoreRequest::ResetPassword {
+            who: UserRef::Id(UserId(77)),
+            password: Secret::new(PASSWORD),
+        };
+        let refused = store.execute(reset).await;
+        assert_eq!(code(&refused), Some(ErrorCode::NoSuchUser));
+        assert_eq!(store.status().hashes, 3);
         store.close().await;
     });
 }

@@ -36,10 +36,10 @@ pub(super) enum Denied {
 }
 
 impl Authority {
-    /// Asks for a token, if there is one.
+    /// Asks for a token, if there is one. White space around it does not count: a header has none.
     pub(crate) fn new(token: Option<&Secret>) -> Self {
         Self {
-            witness: token.map(|token| mac(token.expose()).finalize().into_bytes().into()),
+            witness: token.map(|token| mac(token.expose().trim()).finalize().into_bytes().into()),
         }
     }
 
@@ -115,6 +115,8 @@ mod tests {
         for peer in ["127.0.0.1:5", "192.0.2.7:5"] {
             let right = with("Bearer a token of more than 16 bytes");
             assert_eq!(check(token, &right, peer), Ok(()));
+            let spaced = token.map(|token| format!(" {token}\n"));
+            assert_eq!(check(spaced.as_deref(), &right, peer), Ok(()));
             assert_eq!(check(token, &[], peer), Err(Denied::TokenMissing));
             for wrong in [
                 "Bearer ",

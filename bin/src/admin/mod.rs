@@ -49,6 +49,9 @@ const ANSWER: Duration = Duration::from_secs(3);
 /// How long an order may take, which may have to hash a password and be committed.
 const ORDER: Duration = Duration::from_secs(8);
 
+/// How long it may take to count the nodes after an order that may have taken all its time.
+const COUNT: Duration = Duration::from_secs(1);
+
 /// How long to wait after a connection could not be accepted.
 const PAUSE: Duration = Duration::from_millis(100);
 

@@ -24,7 +24,7 @@ use tracing::{info, warn};
 
 use super::authority::Denied;
 use super::wire::{self, json};
-use super::{Answer, JSON, ORDER, Sources, answer};
+use super::{Answer, COUNT, JSON, ORDER, Sources, answer};
 
 /// The most bytes of what an operator says.
 const BODY: usize = 16 * 1024;
@@ -120,14 +120,14 @@ async fn look(path: &str, query: Option<&str>, sources: &Sources) -> Done {
 
 /// Reads which message is meant.
 fn message(query: &mut Query) -> Result<MessageRef, Refused> {
-    let group = query.number("group")?.map(GroupId);
-    let users = query.take("users");
-    let seq = query.number("seq")?.map(Seq);
     if let Some(key) = query.take("key") {
         let from = who(query.number("from")?, query.take("from_name"))?;
         let key = Key::new(&key).ok_or_else(|| bad("`key` has 1 to 64 bytes"))?;
         return Ok(MessageRef::Key { from, key });
     }
+    let group = query.number("group")?.map(GroupId);
+    let users = query.take("users");
+    let seq = query.number("seq")?.map(Seq);
     let place = match (group, users) {
         (Some(group), None) => Some(Place::Group(group)),
         (None, Some(users)) => pair(&users).map(Place::Direct),
@@ -211,7 +211,8 @@ async fn announce(body: &[u8], sources: &Sources) -> Done {
     else {
         return Err(Refused::silent());
     };
-    let node = timeout(ORDER, sources.node.inspect()).await;
+    // The announcement is made; who asked is told so, whether or not the nodes could be counted.
+    let node = timeout(COUNT, sources.node.inspect()).await;
     let other_nodes = match node {
         Ok(Ok(snapshot)) => snapshot.counts.nodes,
         _ => 0,
@@ -515,6 +516,7 @@ mod tests {
             ("key=k", "by number or by name"),
             ("from=1&from_name=a&key=k", "by number or by name"),
             ("from=1&key=", "`key` has"),
+            ("from=1&key=k&group=7", "`group` does not belong here"),
         ] {
             let error = read(text).unwrap_err();
             assert!(error.contains(complaint), "{text}: {error}");

@@ -26,7 +26,7 @@ use arguments::Command;
 use client::Question;
 use password::NoPassword;
 
-use crate::config::ADMIN_TOKEN_VARIABLE;
+use crate::config::{self, ADMIN_TOKEN_VARIABLE, ConfigError};
 use crate::{fail, print};
 
 /// Why nothing was asked.
@@ -37,6 +37,8 @@ enum Failure {
         path: PathBuf,
         error: std::io::Error,
     },
+    #[error(transparent)]
+    Token(#[from] ConfigError),
     #[error(transparent)]
     Password(#[from] NoPassword),
     #[error(
@@ -110,7 +112,7 @@ fn token(arguments: &Arguments) -> Result<Option<Secret>, Failure> {
             })?;
             Some(text.trim().to_owned())
         }
-        None => std::env::var(ADMIN_TOKEN_VARIABLE).ok(),
+        None => return Ok(config::from_environment(ADMIN_TOKEN_VARIABLE)?),
     };
     Ok(token.filter(|token| !token.is_empty()).map(Secret::new))
 }
