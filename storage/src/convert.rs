@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use parlor_core::id::{ConversationId, GroupId, Pair, Place, Seq, UserId};
 use parlor_core::identity::Identity;
-use parlor_core::log::{FriendState, GroupChange, JoinPolicy, Role};
+use parlor_core::log::{Body, Entry, FriendState, GroupChange, JoinPolicy, Role, Text};
 use parlor_core::name::{Key, Name};
 use parlor_core::secret::Secret;
 use parlor_core::store::{Digest, GroupRow, Kind, MemberRow, MessageRow, SessionRow, UserRow};
@@ -202,6 +202,45 @@ fn message_kind(row: &QueryResult, kind: &str) -> Result<Kind, DbErr> {
         "disbanded" => Kind::Disbanded,
         _ => return Err(strange("kind")),
     })
+}
+
+/// The columns of `message` that [`short`] reads. Only an entry that is a plain text, with nothing
+/// but its words, shows its key.
+macro_rules! short_columns {
+    () => {
+        "seq, sender_id, CASE WHEN kind = 'text' AND meta IS NULL AND reply_to IS NULL \
+         AND NOT edited AND NOT recalled THEN message_key END, body, created_at"
+    };
+}
+pub(crate) use short_columns;
+
+/// Reads the number of an entry, and the entry if it is a plain text.
+pub(crate) fn short(
+    row: &QueryResult,
+    conversation: ConversationId,
+    place: Place,
+) -> Result<(Seq, Option<Entry>), DbErr> {
+    let seq = Seq(number(row, 0)?);
+    let Some(bytes) = column::<Option<Vec<u8>>>(row, 2)? else {
+        return Ok((seq, None));
+    };
+    let text = Text {
+        key: key(&bytes)?,
+        text: column::<Option<String>>(row, 3)?.unwrap_or_default().into(),
+        reply_to: None,
+        meta: None,
+        edited: false,
+        recalled: false,
+    };
+    let entry = Entry {
+        conversation,
+        place,
+        seq,
+        from: UserId(number(row, 1)?),
+        at: Timestamp(number(row, 4)?),
+        body: Body::Text(text),
+    };
+    Ok((seq, Some(entry)))
 }
 
 fn text(row: &QueryResult) -> Result<Kind, DbErr> {

@@ -12,7 +12,7 @@ use parlor_core::store::{Kind, MessageRow, Page, ReadDone};
 use sea_orm::{DbErr, Value};
 
 use crate::context::Context;
-use crate::convert::{conversation, message, message_columns, sql, unsql};
+use crate::convert::{conversation, message, message_columns, short, short_columns, sql, unsql};
 use crate::reads::{ReadError, lists};
 use crate::sql::Sql;
 
@@ -140,16 +140,14 @@ impl Range {
         while low <= high {
             // One more than is wanted says whether more follow.
             let wanted = limit.saturating_sub(page.len()).saturating_add(1).min(ROWS);
-            let rows = self.rows(context, low, high, wanted).await?;
-            let exhausted = rows.len() < wanted;
-            for (seq, row) in &rows {
+            let entries = self.entries(context, low, high, wanted).await?;
+            let exhausted = entries.len() < wanted;
+            for entry in entries {
                 if self.backward {
-                    high = seq.previous();
+                    high = entry.seq.previous();
                 } else {
-                    low = seq.next();
+                    low = entry.seq.next();
                 }
-                let target = row.target.clone();
-                let entry = rights::entry(self.conversation, self.place, *seq, &row.row, target);
                 let weight = rights::text_bytes(&entry);
                 if page.len() == limit || (weight > left && !page.is_empty()) {
                     return Ok((page, true));
@@ -164,24 +162,26 @@ impl Range {
         Ok((page, false))
     }
 
-    async fn rows(
+    /// Reads entries from one end on. Most are plain texts, and of those no column is read that
+    /// says nothing: with all of them a row takes three times as long.
+    async fn entries(
         &self,
         context: &Context,
         low: Seq,
         high: Seq,
         limit: usize,
-    ) -> Result<Vec<(Seq, Row)>, DbErr> {
+    ) -> Result<Vec<Entry>, DbErr> {
         let text = if self.backward {
             concat!(
                 "SELECT ",
-                message_columns!(),
+                short_columns!(),
                 " FROM message WHERE conversation_id = ? AND seq BETWEEN ? AND ? \
                  ORDER BY seq DESC LIMIT ?"
             )
         } else {
             concat!(
                 "SELECT ",
-                message_columns!(),
+                short_columns!(),
                 " FROM message WHERE conversation_id = ? AND seq BETWEEN ? AND ? \
                  ORDER BY seq LIMIT ?"
             )
@@ -193,62 +193,65 @@ impl Range {
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
             .all(&context.reader)
             .await?;
-        let mut rows = Vec::with_capacity(found.len());
+        let mut entries = Vec::with_capacity(found.len());
+        let mut others = Vec::new();
         for row in &found {
-            let ((_, seq), row) = message(row)?;
-            rows.push((seq, row));
+            let (seq, entry) = short(row, self.conversation, self.place)?;
+            if entry.is_none() {
+                others.push(seq);
+            }
+            entries.push((seq, entry));
         }
-        let targets = self.targets(context, &rows).await?;
-        let with_target = |(seq, row): (Seq, MessageRow)| {
-            let target = match &row.kind {
-                Kind::Edit { target } => targets.get(target).cloned(),
-                _ => None,
-            };
-            (seq, Row { row, target })
-        };
-        Ok(rows.into_iter().map(with_target).collect())
+        let mut others = self.others(context, &others).await?;
+        let whole = entries.into_iter().map(|(seq, entry)| {
+            let entry = entry.or_else(|| others.remove(&seq));
+            entry.ok_or_else(|| DbErr::RecordNotFound(format!("entry {seq:?} is gone")))
+        });
+        whole.collect()
     }
 
-    /// Reads the present texts of what was edited.
-    async fn targets(
+    /// Reads the entries that are more than a plain text.
+    async fn others(&self, context: &Context, seqs: &[Seq]) -> Result<BTreeMap<Seq, Entry>, DbErr> {
+        let rows = self.rows(context, seqs).await?;
+        let edited = rows.values().filter_map(|row| match &row.kind {
+            Kind::Edit { target } => Some(*target),
+            _ => None,
+        });
+        let targets = self.rows(context, &edited.collect::<Vec<Seq>>()).await?;
+        let entry = |(seq, row): (Seq, MessageRow)| {
+            // What an edit shows is the present text.
+            let target = match &row.kind {
+                Kind::Edit { target } => targets.get(target).and_then(rights::present_text),
+                _ => None,
+            };
+            let entry = rights::entry(self.conversation, self.place, seq, &row, target);
+            (seq, entry)
+        };
+        Ok(rows.into_iter().map(entry).collect())
+    }
+
+    /// Reads entries by their numbers, of which there are no more than one list may hold.
+    async fn rows(
         &self,
         context: &Context,
-        rows: &[(Seq, MessageRow)],
-    ) -> Result<BTreeMap<Seq, Arc<str>>, DbErr> {
-        let tuples: Vec<[Value; 2]> = rows
-            .iter()
-            .filter_map(|(_, row)| match &row.kind {
-                Kind::Edit { target } => Some(*target),
-                _ => None,
-            })
-            .map(|target| [sql(self.conversation.0).into(), sql(target.0).into()])
-            .collect();
-        let mut texts = BTreeMap::new();
-        if tuples.is_empty() {
-            return Ok(texts);
+        seqs: &[Seq],
+    ) -> Result<BTreeMap<Seq, MessageRow>, DbErr> {
+        if seqs.is_empty() {
+            return Ok(BTreeMap::new());
         }
+        let tuple =
+            |seq: &Seq| -> [Value; 2] { [sql(self.conversation.0).into(), sql(seq.0).into()] };
+        let tuples: Vec<[Value; 2]> = seqs.iter().map(tuple).collect();
         let text = concat!(
             "SELECT ",
             message_columns!(),
             " FROM message WHERE (conversation_id, seq) IN "
         );
-        // As many as there are rows, which is less than one list may hold.
         let found = Sql::new(context.dialect, text)
             .tuples(&tuples)
             .all(&context.reader)
             .await?;
-        for row in &found {
-            let ((_, seq), row) = message(row)?;
-            if let Some(text) = rights::present_text(&row) {
-                texts.insert(seq, text);
-            }
-        }
-        Ok(texts)
+        let row = |row| message(row).map(|((_, seq), row)| (seq, row));
+        found.iter().map(row).collect()
     }
-}
-
-/// An entry, and for an edit the present text of what it edited.
-struct Row {
-    row: MessageRow,
-    target: Option<Arc<str>>,
 }
