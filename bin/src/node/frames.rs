@@ -5,6 +5,7 @@
 //! that is given back before the next wait, and encoded into one that lives as long as a burst of
 //! output.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
@@ -310,6 +311,7 @@ async fn write_all<W: FrameSink>(
                 door.written(connection, mailbox, weight);
             }
         }
+        burst.recycle();
     }
     true
 }
@@ -332,6 +334,11 @@ async fn write_some<W: FrameSink>(
     }
 }
 
+thread_local! {
+    /// A burst that was written, for its memory: one for each thread serves all connections.
+    static WRITTEN: Cell<Burst> = const { Cell::new(Burst::new()) };
+}
+
 /// Encoded frames and what each weighs.
 #[derive(Debug, Default)]
 struct Burst {
@@ -340,9 +347,30 @@ struct Burst {
 }
 
 impl Burst {
+    const fn new() -> Self {
+        let frames = Frames {
+            bytes: Vec::new(),
+            ends: Vec::new(),
+        };
+        Self {
+            frames,
+            weights: Vec::new(),
+        }
+    }
+
+    /// Keeps the memory for the next burst on this thread, unless it is more than most need.
+    fn recycle(mut self) {
+        if self.frames.bytes.capacity() <= 2 * BURST && self.weights.capacity() <= BURST {
+            self.frames.bytes.clear();
+            self.frames.ends.clear();
+            self.weights.clear();
+            WRITTEN.set(self);
+        }
+    }
+
     /// Encodes from the front of a queue, at least one frame.
     fn encode(queue: &mut impl Iterator<Item = Outgoing>) -> Self {
-        let mut burst = Self::default();
+        let mut burst = WRITTEN.take();
         while burst.frames.bytes.len() < BURST
             && let Some(outgoing) = queue.next()
         {
@@ -433,6 +461,7 @@ mod tests {
 
 #[cfg(test)]
 mod sizes {
+    use std::cell::Cell;
     use std::future::Future;
 
     use parlor_transport_tcp::{FrameReader, FrameWriter};
