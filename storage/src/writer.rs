@@ -308,3 +308,6 @@ fn opened(applied: &Applied, reply: Reply) -> Option<GroupedJob> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,16 +1,24 @@
 //! Measures how many messages per second one store takes: users in pairs, each with some sends
-//! under way.
+//! under way; and on SQLite how many the bare transactions take, which are the same statements on
+//! the same rows on one connection, without a store, in batches as large as the store's were.
 //!
 //! `cargo run --release -p parlor-storage --example append_rate [seconds] [pairs] [under way each] [store]`
 //!
 //! The store is a fresh SQLite file in the present folder, unless an empty database is named by its
 //! URL, or `mariadb` for a private server that is started for the purpose.
 
+mod bare;
+mod meter;
+mod statements;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use async_std::task::{block_on, sleep, spawn};
+use bare::Statements;
+use meter::{Meter, Rate};
 use parlor_core::id::{Pair, Place, UserId};
 use parlor_core::name::{Key, Name};
 use parlor_core::protocol::request::{FriendAction, UserRef};
@@ -27,44 +35,101 @@ fn main() -> Result<(), Failed> {
         Ok(arguments.next().map_or(Ok(default), |text| text.parse())?)
     };
     let (seconds, pairs, each) = (number(5)?, number(250)?, number(2)?);
+    let load = Load {
+        seconds,
+        pairs,
+        each,
+    };
     let folder = tempfile::tempdir_in(".")?;
-    let (url, _server) = match arguments.next() {
-        None => (
-            format!("sqlite:{}", folder.path().join("rate.db").display()),
-            None,
-        ),
+    match arguments.next() {
+        None => beside_the_bare(folder.path(), load),
         Some(name) if name == "mariadb" => {
             let server = MariaDb::start(folder.path(), &["--innodb-buffer-pool-size=512M"])?;
-            (server.create_database("rate")?, Some(server))
+            alone(&server.create_database("rate")?, load)
         }
-        Some(url) => (url, None),
-    };
-    block_on(measure(&url, seconds, pairs, each))
+        Some(url) => alone(&url, load),
+    }
 }
 
+/// Who sends.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    seconds: u64,
+    pairs: u64,
+    /// How many sends each pair has under way.
+    each: u64,
+}
+
+/// Measures a store.
 #[expect(clippy::print_stdout, reason = "the program's answer")]
-async fn measure(url: &str, seconds: u64, pairs: u64, each: u64) -> Result<(), Failed> {
-    let options = Options {
+fn alone(url: &str, load: Load) -> Result<(), Failed> {
+    let places = block_on(prepare(url, load.pairs))?;
+    let (rate, batch) = block_on(measure(url, places, load))?;
+    println!("the store: {rate}, {batch} in a transaction");
+    Ok(())
+}
+
+/// Measures a store in a fresh file of SQLite, and the bare transactions.
+#[expect(clippy::print_stdout, reason = "the program's answer")]
+fn beside_the_bare(folder: &Path, load: Load) -> Result<(), Failed> {
+    let file = |name: &str| -> PathBuf { folder.join(name) };
+    let store = file("rate.db");
+    let url = format!("sqlite:{}", store.display());
+    let places = block_on(prepare(&url, load.pairs))?;
+    for copy in ["all.db", "writes.db"] {
+        std::fs::copy(&store, file(copy))?;
+    }
+    let (rate, batch) = block_on(measure(&url, places, load))?;
+    println!("the store: {rate}, {batch} in a transaction");
+    let written = block_on(bare::written(&store))?;
+    let runs = [
+        ("all.db", Statements::All, "the bare transactions"),
+        ("writes.db", Statements::Writes, "of these, what writes"),
+    ];
+    for (copy, statements, name) in runs {
+        let copy = file(copy);
+        let bare = block_on(bare::replay(&copy, &written, batch, statements))?;
+        block_on(bare::compare(&store, &copy))?;
+        let percent = 100.0 * rate.value() / bare.value();
+        println!("{name}: {bare}; the store has {percent:.0} % of it");
+    }
+    Ok(())
+}
+
+fn options() -> Options {
+    Options {
         password: PasswordOptions {
             memory_kib: 8,
             iterations: 1,
             ..PasswordOptions::default()
         },
         ..Options::default()
-    };
-    let store = SqlStore::open(url, options, Arc::new(|_| {})).await?;
-    let (done, stop) = (
-        Arc::new(AtomicU64::new(0)),
-        Arc::new(AtomicBool::new(false)),
-    );
+    }
+}
+
+/// Makes pairs of friends.
+async fn prepare(url: &str, pairs: u64) -> Result<Vec<Place>, Failed> {
+    let store = SqlStore::open(url, options(), Arc::new(|_| {})).await?;
     let mut places = Vec::new();
     for pair in 0..pairs {
         let users = [format!("one {pair}"), format!("other {pair}")];
         places.push(friends(&store, &users).await?);
     }
+    store.close().await;
+    Ok(places)
+}
+
+/// Sends for a while; also returns how many messages there were in a transaction.
+async fn measure(url: &str, places: Vec<Place>, load: Load) -> Result<(Rate, usize), Failed> {
+    let store = SqlStore::open(url, options(), Arc::new(|_| {})).await?;
+    let (done, stop) = (
+        Arc::new(AtomicU64::new(0)),
+        Arc::new(AtomicBool::new(false)),
+    );
+    let meter = Meter::start();
     let mut tasks = Vec::new();
     for place in places {
-        for lane in 0..each {
+        for lane in 0..load.each {
             let (store, done, stop) = (store.clone(), Arc::clone(&done), Arc::clone(&stop));
             tasks.push(spawn(async move {
                 let mut index = 0_u64;
@@ -78,17 +143,17 @@ async fn measure(url: &str, seconds: u64, pairs: u64, each: u64) -> Result<(), F
             }));
         }
     }
-    let (before, start) = (done.load(Ordering::Relaxed), Instant::now());
-    sleep(Duration::from_secs(seconds)).await;
-    let sent = done.load(Ordering::Relaxed) - before;
-    let rate = u128::from(sent) * 1000 / start.elapsed().as_millis().max(1);
+    sleep(Duration::from_secs(load.seconds)).await;
     stop.store(true, Ordering::Relaxed);
     for task in tasks {
         task.await?;
     }
+    let rate = meter.rate(done.load(Ordering::Relaxed));
+    let status = store.status();
     store.close().await;
-    println!("{sent} messages in {seconds} s: {rate} per second");
-    Ok(())
+    let transactions = status.transactions.max(1);
+    let batch = (status.changes + transactions / 2) / transactions;
+    Ok((rate, usize::try_from(batch)?))
 }
 
 /// Makes two friends.

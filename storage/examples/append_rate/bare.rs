@@ -1,0 +1,221 @@
+//! The bare transactions: what the store executed for its messages, on one connection, with nothing
+//! around it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use sea_orm::sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous,
+};
+use sea_orm::sqlx::{AssertSqlSafe, Connection as _, query, query_as, query_scalar};
+
+use crate::Failed;
+use crate::meter::{Meter, Rate};
+use crate::statements::{
+    CONVERSATIONS, ENDS, FRIENDSHIPS, KEYS, Listed, MESSAGES, MOST, padded, split,
+};
+
+/// Which statements are executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Statements {
+    /// All that the store executes.
+    All,
+    /// Those that write, without those that look first whether they may.
+    Writes,
+}
+
+/// A row of the log.
+type Row = (
+    i64,
+    i64,
+    i64,
+    String,
+    Vec<u8>,
+    Vec<u8>,
+    String,
+    bool,
+    bool,
+    i64,
+);
+
+/// The messages that a store wrote, in their order, and whose conversations they are in.
+pub(crate) struct Written {
+    messages: Vec<Row>,
+    pairs: BTreeMap<i64, (i64, i64)>,
+}
+
+/// Reads what a store wrote.
+pub(crate) async fn written(file: &Path) -> Result<Written, Failed> {
+    let mut connection = connect(file).await?;
+    let messages = query_as(
+        "SELECT conversation_id, seq, sender_id, kind, message_key, digest, body, edited, recalled, \
+         created_at FROM message ORDER BY rowid",
+    )
+    .fetch_all(&mut connection)
+    .await?;
+    let pairs: Vec<(i64, i64, i64)> = query_as("SELECT id, low_id, high_id FROM conversation")
+        .fetch_all(&mut connection)
+        .await?;
+    connection.close().await?;
+    let pairs = pairs.into_iter().map(|(id, low, high)| (id, (low, high)));
+    Ok(Written {
+        messages,
+        pairs: pairs.collect(),
+    })
+}
+
+/// Writes the same messages into a file that lacks them, so many in a transaction.
+pub(crate) async fn replay(
+    file: &Path,
+    written: &Written,
+    batch: usize,
+    statements: Statements,
+) -> Result<Rate, Failed> {
+    let mut bare = Bare {
+        connection: connect(file).await?,
+        texts: BTreeMap::new(),
+    };
+    let meter = Meter::start();
+    for messages in written.messages.chunks(batch.max(1)) {
+        bare.execute("BEGIN IMMEDIATE").await?;
+        if statements == Statements::All {
+            bare.look(messages, &written.pairs).await?;
+        }
+        bare.write(messages).await?;
+        bare.execute("COMMIT").await?;
+    }
+    let rate = meter.rate(u64::try_from(written.messages.len())?);
+    bare.connection.close().await?;
+    Ok(rate)
+}
+
+/// Fails unless two files have the same messages and the same ends of logs.
+pub(crate) async fn compare(one: &Path, other: &Path) -> Result<(), Failed> {
+    let mut connection = connect(one).await?;
+    query("ATTACH ? AS other")
+        .bind(other.to_str())
+        .execute(&mut connection)
+        .await?;
+    for (table, columns) in [("message", "*"), ("conversation", "id, last_seq")] {
+        for (left, right) in [("main", "other"), ("other", "main")] {
+            let text = format!(
+                "SELECT COUNT(*) FROM (SELECT {columns} FROM {left}.{table} \
+                 EXCEPT SELECT {columns} FROM {right}.{table})"
+            );
+            let differing: i64 = query_scalar(AssertSqlSafe(text))
+                .fetch_one(&mut connection)
+                .await?;
+            if differing != 0 {
+                return Err(format!("{differing} rows of {table} differ").into());
+            }
+        }
+    }
+    connection.close().await?;
+    Ok(())
+}
+
+/// Opens a file as the store does.
+async fn connect(file: &Path) -> Result<SqliteConnection, Failed> {
+    let options = SqliteConnectOptions::new()
+        .filename(file)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(false)
+        .statement_cache_capacity(256)
+        .row_buffer_size(4 * MOST)
+        .pragma("cache_size", "-16384")
+        .pragma("wal_autocheckpoint", "4000")
+        .pragma("journal_size_limit", "67108864")
+        .pragma("temp_store", "MEMORY");
+    Ok(SqliteConnection::connect_with(&options).await?)
+}
+
+/// A connection, and the texts that it was given, each of which it prepares once.
+struct Bare {
+    connection: SqliteConnection,
+    texts: BTreeMap<(&'static str, usize), Arc<str>>,
+}
+
+impl Bare {
+    fn text(&mut self, name: &'static str, listed: Listed, rows: usize) -> AssertSqlSafe<Arc<str>> {
+        let text = self.texts.entry((name, rows));
+        AssertSqlSafe(Arc::clone(text.or_insert_with(|| listed.text(rows).into())))
+    }
+
+    async fn execute(&mut self, text: &'static str) -> Result<(), Failed> {
+        query(text).execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    /// Reads what decides whether messages may be written.
+    async fn look(
+        &mut self,
+        messages: &[Row],
+        pairs: &BTreeMap<i64, (i64, i64)>,
+    ) -> Result<(), Failed> {
+        let (mut between, mut keys) = (BTreeSet::new(), BTreeSet::new());
+        for (conversation, _, sender, _, key, ..) in messages {
+            between.insert(*pairs.get(conversation).ok_or("whose conversation?")?);
+            keys.insert((*sender, key));
+        }
+        let both = between
+            .iter()
+            .flat_map(|(low, high)| [(*low, *high), (*high, *low)]);
+        let friends = Vec::from_iter(BTreeSet::from_iter(both));
+        let lists = [
+            ("conversations", CONVERSATIONS, Vec::from_iter(between)),
+            ("friendships", FRIENDSHIPS, friends),
+        ];
+        for (name, listed, pairs) in lists {
+            for pairs in padded(&pairs) {
+                let mut query = query(self.text(name, listed, pairs.len()));
+                for (one, other) in pairs {
+                    query = query.bind(one).bind(other);
+                }
+                query.fetch_all(&mut self.connection).await?;
+            }
+        }
+        for keys in padded(&Vec::from_iter(keys)) {
+            let mut query = query(self.text("keys", KEYS, keys.len()));
+            for (sender, key) in keys {
+                query = query.bind(sender).bind(key.as_slice());
+            }
+            query.fetch_all(&mut self.connection).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes the ends of logs and the messages.
+    async fn write(&mut self, messages: &[Row]) -> Result<(), Failed> {
+        let ends: BTreeMap<i64, (i64, i64)> =
+            messages.iter().map(|row| (row.0, (row.1, row.9))).collect();
+        for ends in padded(&Vec::from_iter(ends)) {
+            let mut query = query(self.text("ends", ENDS, ends.len()));
+            for (conversation, (last, at)) in ends {
+                query = query.bind(conversation).bind(last).bind(at);
+            }
+            query.execute(&mut self.connection).await?;
+        }
+        for messages in split(messages) {
+            let mut query = query(self.text("messages", MESSAGES, messages.len()));
+            for (conversation, seq, sender, kind, key, digest, body, edited, recalled, at) in
+                messages
+            {
+                query = query
+                    .bind(conversation)
+                    .bind(seq)
+                    .bind(sender)
+                    .bind(kind)
+                    .bind(key.as_slice())
+                    .bind(digest.as_slice())
+                    .bind(body)
+                    .bind(edited)
+                    .bind(recalled)
+                    .bind(at);
+            }
+            query.execute(&mut self.connection).await?;
+        }
+        Ok(())
+    }
+}
