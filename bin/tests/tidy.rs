@@ -350,3 +350,21 @@ fn the_core_keeps_its_bans() {
         }
     }
 }
+
+#[test]
+fn the_plots_are_drawn_from_their_data() {
+    let mut plots = 0;
+    for (data, _) in files(&[".tsv"]) {
+        let output = Command::new(root().join(".ci/plot"))
+            .arg(&data)
+            .output()
+            .expect("bash and awk run");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {said}", data.display());
+        let drawn = String::from_utf8(output.stdout).unwrap();
+        let committed = fs::read_to_string(data.with_extension("svg")).unwrap();
+        assert!(drawn == committed, "{}: run .ci/plot", data.display());
+        plots += 1;
+    }
+    assert!(plots > 0);
+}
