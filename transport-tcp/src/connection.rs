@@ -218,7 +218,8 @@ impl FrameWriter {
             return Ok(0);
         }
         if let Some(tls) = &self.shared.tls {
-            tls.handshake(&self.shared.stream).await?;
+            // Boxed, so that a plain connection has no room for it.
+            Box::pin(tls.handshake(&self.shared.stream)).await?;
         }
         loop {
             // Unlike a read, a write is seldom in vain.
@@ -277,7 +278,8 @@ impl Shared {
     /// Waits until there may be something to receive.
     async fn ready(&self) -> io::Result<()> {
         match &self.tls {
-            Some(tls) => tls.ready(&self.stream).await,
+            // Boxed, so that a plain connection has no room for it.
+            Some(tls) => Box::pin(tls.ready(&self.stream)).await,
             None => self.stream.readable().await,
         }
     }

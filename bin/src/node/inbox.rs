@@ -11,8 +11,9 @@
 use std::net::IpAddr;
 use std::sync::{self, Arc};
 
-use async_channel::{Receiver, Sender};
+use async_channel::{Receiver, Sender, TrySendError};
 use futures::channel::oneshot;
+use futures::future::{Either, FutureExt as _, TryFutureExt as _, ready};
 use futures::lock::Mutex;
 use parlor_core::engine::{Counts, Input, Order, OrderDone, Repairs, Tally};
 use parlor_core::id::{ConnectionId, RequestId, StoreToken, SubscriptionToken, UserId};
@@ -172,14 +173,22 @@ impl Door {
         Ok((connection, mailbox))
     }
 
-    /// Waits for room and hands something over.
-    pub(crate) async fn send(&self, mail: Mail) -> Result<(), Ended> {
-        self.mail.send(mail).await.map_err(|_| Ended)
+    /// Hands something over: at once where there is room, and where there is none when the future has
+    /// waited for it.
+    pub(crate) fn send(&self, mail: Mail) -> impl Future<Output = Result<(), Ended>> + Send {
+        match self.mail.try_send(mail) {
+            Ok(()) => Either::Left(ready(Ok(()))),
+            Err(TrySendError::Closed(_)) => Either::Left(ready(Err(Ended))),
+            // Boxed, so that those who need not wait, which are almost all, have no room for it.
+            Err(TrySendError::Full(mail)) => {
+                Either::Right(self.mail.send(mail).map_err(|_| Ended).boxed())
+            }
+        }
     }
 
-    /// Waits for room and hands an input over.
-    pub(crate) async fn input(&self, input: Input) -> Result<(), Ended> {
-        self.send(Mail::Input(input)).await
+    /// Hands an input over, as [`Door::send`] does.
+    pub(crate) fn input(&self, input: Input) -> impl Future<Output = Result<(), Ended>> + Send {
+        self.send(Mail::Input(input))
     }
 
     /// Gives back credit for what was written, of which there is never more than the engine has

@@ -34,7 +34,7 @@ impl Engine {
         });
         let full = crowded || self.connections.len() >= self.config.connections;
         self.connections
-            .insert(id, Connection::new(network, self.now));
+            .insert(id, Box::new(Connection::new(network, self.now)));
         if self.stopping.draining() {
             self.close_draining(id);
         } else if full {

@@ -98,12 +98,13 @@ pub struct Engine {
     config: Config,
     now: Timestamp,
     effects: VecDeque<Effect>,
-    connections: Table<ConnectionId, Connection>,
+    // Boxed, since a table has up to twice as many places as it has rows.
+    connections: Table<ConnectionId, Box<Connection>>,
     last_connection: Option<ConnectionId>,
     /// How many connections come from where.
     addresses: BTreeMap<Network, usize>,
     guard: Guard,
-    users: Table<UserId, LocalUser>,
+    users: Table<UserId, Box<LocalUser>>,
     groups: Table<GroupId, LocalGroup>,
     pending: Table<StoreToken, Pending>,
     last_token: u64,

@@ -47,7 +47,7 @@ impl Engine {
         } else {
             let local = LocalUser::new(roster);
             self.watch_friends(user, &[], &local.friends);
-            self.users.insert(user, local);
+            self.users.insert(user, Box::new(local));
             if !self.arrived(user) {
                 let watchers = self.watchers_here(user);
                 self.tell_presence(&watchers, user, true);
