@@ -139,9 +139,12 @@ fn a_router_is_measured_in_the_same_run() {
     let sent = number(router, "sent");
     assert!(sent > 0 && number(router, "delivered") == sent, "{router}");
     assert_eq!(router["void"], false);
-    let result = measured(&["group", "--members", "4", "--senders", "1", "--with-router"]);
-    let router = &result["router"];
-    assert_eq!(number(router, "delivered"), number(router, "sent") * 3);
+    let work = ["group", "--members", "4", "--senders", "1", "--with-router"];
+    for routing in ["loop", "tasks"] {
+        let result = measured(&[&work[..], &[routing]].concat());
+        let router = &result["router"];
+        assert_eq!(number(router, "delivered"), number(router, "sent") * 3);
+    }
 }
 
 /// Runs pairs against a server that goes wrong once; returns what is said of it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use super::order::Work;
+use super::router::Routing;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -146,8 +147,8 @@ pub(super) struct Common {
     pub(super) json: Option<PathBuf>,
 
     /// Does the same work first over a router that only moves bytes, to compare with.
-    #[arg(long, global = true, hide = true)]
-    pub(super) with_router: bool,
+    #[arg(long, global = true, hide = true, value_enum, num_args = 0..=1, default_missing_value = "loop")]
+    pub(super) with_router: Option<Routing>,
 }
 
 impl WorkArguments {

@@ -14,6 +14,7 @@ use super::latency::Latency;
 use super::meter::{self, MeterError};
 use super::order::{Command, Order, Outcome, Work};
 use super::report::{Report, Used};
+use super::router::Routing;
 
 /// Descriptors of a worker that are no connections, generously.
 const OTHER_DESCRIPTORS: u64 = 64;
@@ -47,8 +48,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
         .map(|address| resolve(address))
         .collect::<Result<Vec<SocketAddr>, Failure>>()?;
     let limit = match common.with_router {
-        true if work.suits_router() => {
-            let router = Router::start().map_err(Failure::Router)?;
+        Some(routing) if work.suits_router() => {
+            let router = Router::start(routing).map_err(Failure::Router)?;
             let pids = [router.child.id()];
             let shown = vec![router.address.to_string()];
             let run = Run {
@@ -61,11 +62,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<Report, Failure> {
             };
             Some(Box::new(run.measure(shown)?))
         }
-        true => {
+        Some(_) => {
             let name = work.name();
             return Err(Failure::Senseless(format!("a router cannot do {name}")));
         }
-        false => None,
+        None => None,
     };
     let run = Run {
         work,
@@ -238,9 +239,9 @@ struct Router {
 }
 
 impl Router {
-    fn start() -> io::Result<Self> {
+    fn start(routing: Routing) -> io::Result<Self> {
         let mut child = Process::new(std::env::current_exe()?)
-            .arg("bench-router")
+            .args(["bench-router", "--by", routing.name()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

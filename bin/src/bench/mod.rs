@@ -23,6 +23,7 @@ mod report;
 mod returning;
 pub(crate) mod router;
 mod scan;
+mod tasks;
 pub(crate) mod worker;
 
 use std::fs;

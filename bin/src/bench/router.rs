@@ -9,11 +9,13 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::thread;
 
-use clap::Args;
+use async_std::task;
+use clap::{Args, ValueEnum};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
 
 use super::message::read_digits;
+use super::tasks;
 use crate::{fail, print};
 
 /// How much is read at once.
@@ -30,22 +32,45 @@ pub(crate) struct Arguments {
     /// Where to listen: an address and a port; port 0 takes any that is free.
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     listen: SocketAddr,
+
+    /// How to route.
+    #[arg(long, value_enum, default_value_t)]
+    by: Routing,
+}
+
+/// How a router works.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Routing {
+    /// One loop over epoll.
+    #[default]
+    Loop,
+    /// Two tasks for each connection, as a node has.
+    Tasks,
+}
+
+impl Routing {
+    /// Returns the value that names it.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Loop => "loop",
+            Self::Tasks => "tasks",
+        }
+    }
 }
 
 /// Routes until stdin ends.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     crate::serve::raise_descriptor_limit();
-    let router = Router::bind(arguments.listen);
-    let mut router = match router {
-        Ok(router) => router,
-        Err(error) => return fail(&error),
-    };
     thread::spawn(|| {
         // Whatever it says, and however it ends.
         let _ended = io::copy(&mut io::stdin().lock(), &mut io::sink());
         std::process::exit(0);
     });
-    match router.run() {
+    let routed = match arguments.by {
+        Routing::Loop => Router::bind(arguments.listen).and_then(|mut router| router.run()),
+        Routing::Tasks => task::block_on(tasks::route(arguments.listen)),
+    };
+    match routed {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error),
     }
