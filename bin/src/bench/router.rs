@@ -1,7 +1,7 @@
 //! A router that only moves bytes: the limit that a chat server is compared with.
 //!
-//! The first line of a connection is the number of a channel; every line after that goes to all
-//! others on the channel, as it is. Nothing is parsed, kept or acknowledged.
+//! The first line of a connection is the number of a channel, and comes back when the connection is on
+//! it; every line after that goes to all others on the channel, as it is. Nothing is parsed, kept or acknowledged.
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
@@ -200,8 +200,11 @@ impl Router {
                     return self.close(number);
                 };
                 connection.channel = Some(channel);
-                lines = lines.get(end + 1..).unwrap_or_default();
+                let (name, rest) = lines.split_at_checked(end + 1).unwrap_or_default();
+                connection.out.extend_from_slice(name);
+                lines = rest;
                 self.channels.entry(channel).or_default().push(number);
+                self.write(number);
                 channel
             }
         };

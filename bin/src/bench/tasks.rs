@@ -100,6 +100,8 @@ impl Channels {
         all.entry(channel)
             .or_default()
             .push((number, queue.clone()));
+        // The first thing in a fresh queue, so there is room.
+        let _room = queue.try_send(Arc::new(format!("{channel}\n").into_bytes()));
     }
 
     fn leave(&self, channel: u64, number: u64) {

@@ -16,7 +16,7 @@ use super::errands::{Errands, Person};
 use super::group::Group;
 use super::hub::{Hub, Player};
 use super::idle::Idle;
-use super::message::write_number;
+use super::message::{read_digits, write_number};
 use super::order::{Command, Order, Said, Work};
 use super::pairs::{Pace, Pairs};
 use super::play::Play;
@@ -220,7 +220,8 @@ impl<'a> Worker<'a> {
         Ok(())
     }
 
-    /// Connects to a byte router; each connection says first to whose others its lines go.
+    /// Connects to a byte router; each connection says first to whose others its lines go, and hears
+    /// it back once they do.
     fn enter_raw(&self, hub: &mut Hub) -> Result<(), Failure> {
         let mut quiet = Quiet::default();
         let together = match self.order.work {
@@ -234,7 +235,7 @@ impl<'a> Worker<'a> {
                 write_number(self.order.index(user) / together, out);
                 out.push(b'\n');
             }
-            while quiet.opened <= user {
+            while quiet.entered <= user {
                 hub.turn(&mut quiet, ROUND)?;
                 self.command()?;
                 if let Some(why) = quiet.failure.take() {
@@ -386,17 +387,18 @@ impl Drop for Pacer {
 /// Counts the connections that open, and expects nothing.
 #[derive(Debug, Default)]
 struct Quiet {
-    opened: usize,
+    entered: usize,
     failure: Option<String>,
 }
 
 impl Player for Quiet {
-    fn opened(&mut self, _hub: &mut Hub, _user: usize) {
-        self.opened += 1;
-    }
-
-    fn line(&mut self, _hub: &mut Hub, user: usize, _line: &[u8], _at: u64) {
-        self.failure = Some(format!("the router sends to user {user} what nobody sent"));
+    fn line(&mut self, _hub: &mut Hub, user: usize, line: &[u8], _at: u64) {
+        match read_digits(line) {
+            Some(_) if self.entered == user => self.entered += 1,
+            _ => {
+                self.failure = Some(format!("the router sends to user {user} what nobody sent"));
+            }
+        }
     }
 
     fn closed(&mut self, _hub: &mut Hub, _user: usize, why: &str) {
