@@ -163,7 +163,7 @@ impl Range {
     }
 
     /// Reads entries from one end on. Most are plain texts, and of those no column is read that
-    /// says nothing: with all of them a row takes three times as long.
+    /// says nothing: with all of them a row takes twice as long.
     async fn entries(
         &self,
         context: &Context,
