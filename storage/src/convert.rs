@@ -12,6 +12,7 @@ use parlor_core::time::Timestamp;
 use sea_orm::{DbErr, QueryResult, TryGetable, Value};
 
 use crate::entity::{group, member, session, user};
+use crate::sql::Lookup;
 
 /// Turns a number into SQL's. Parlor's stay far below the bound at which this saturates.
 pub(crate) fn sql(number: u64) -> i64 {
@@ -66,6 +67,17 @@ pub(crate) fn key(bytes: &[u8]) -> Result<Key, DbErr> {
         .ok_or_else(|| strange("message_key"))
 }
 
+/// Reads what SQL's `HEX` made of bytes.
+pub(crate) fn unhex(hex: &str) -> Result<Vec<u8>, DbErr> {
+    let digit = |digit: u8| char::from(digit).to_digit(16);
+    let byte = |pair: &[u8]| match pair {
+        [high, low] => u8::try_from(digit(*high)? << 4 | digit(*low)?).ok(),
+        _ => None,
+    };
+    let bytes = hex.as_bytes().chunks(2).map(byte);
+    bytes.collect::<Option<_>>().ok_or_else(|| strange("HEX"))
+}
+
 fn identity(bytes: &[u8]) -> Result<Identity, DbErr> {
     Identity::from_bytes(bytes).ok_or_else(|| strange("identity"))
 }
@@ -84,33 +96,44 @@ pub(crate) fn place(id: u64, low: Option<u64>, high: Option<u64>) -> Result<Plac
     }
 }
 
-/// Reads `id, low_id, high_id, last_seq` from a column on.
+/// Friendships, by both users: what the other is to the one.
+pub(crate) const FRIENDSHIPS: Lookup<2> = Lookup {
+    columns: "user_id, other_id, state",
+    table: "friendship",
+    by: ["user_id", "other_id"],
+};
+
+/// The columns `id, low_id, high_id, last_seq` of `conversation`.
+pub(crate) type ConversationColumns = (i64, Option<i64>, Option<i64>, i64);
+
+/// Reads a conversation.
 pub(crate) fn conversation(
-    row: &QueryResult,
-    first: usize,
+    (id, low, high, last): ConversationColumns,
 ) -> Result<(ConversationId, Place, Seq), DbErr> {
-    let id = number(row, first)?;
-    let place = place(id, optional(row, first + 1)?, optional(row, first + 2)?)?;
-    Ok((ConversationId(id), place, Seq(number(row, first + 3)?)))
+    let id = unsql(id);
+    let place = place(id, low.map(unsql), high.map(unsql))?;
+    Ok((ConversationId(id), place, Seq(unsql(last))))
 }
 
-/// Reads `role, joined_seq, delivered_seq, read_seq` from a column on.
-pub(crate) fn member(row: &QueryResult, first: usize) -> Result<MemberRow, DbErr> {
+/// Reads the columns `role, joined_seq, delivered_seq, read_seq` of `member`.
+pub(crate) fn member(
+    (role_name, joined, delivered, read): (&str, i64, i64, i64),
+) -> Result<MemberRow, DbErr> {
     Ok(MemberRow {
-        role: role(&column::<String>(row, first)?)?,
-        joined: Seq(number(row, first + 1)?),
-        delivered: Seq(number(row, first + 2)?),
-        read: Seq(number(row, first + 3)?),
+        role: role(role_name)?,
+        joined: Seq(unsql(joined)),
+        delivered: Seq(unsql(delivered)),
+        read: Seq(unsql(read)),
     })
 }
 
 pub(crate) fn member_model(model: &member::Model) -> Result<MemberRow, DbErr> {
-    Ok(MemberRow {
-        role: role(&model.role)?,
-        joined: Seq(unsql(model.joined_seq)),
-        delivered: Seq(unsql(model.delivered_seq)),
-        read: Seq(unsql(model.read_seq)),
-    })
+    member((
+        &model.role,
+        model.joined_seq,
+        model.delivered_seq,
+        model.read_seq,
+    ))
 }
 
 pub(crate) fn user(model: user::Model) -> Result<UserRow, DbErr> {
@@ -153,6 +176,13 @@ macro_rules! message_columns {
     };
 }
 pub(crate) use message_columns;
+
+/// Entries, by their numbers.
+pub(crate) const MESSAGES: Lookup<2> = Lookup {
+    columns: message_columns!(),
+    table: "message",
+    by: ["conversation_id", "seq"],
+};
 
 /// How many columns [`message_columns`] names.
 pub(crate) const MESSAGE_COLUMNS: usize = 19;
@@ -209,24 +239,27 @@ fn message_kind(row: &QueryResult, kind: &str) -> Result<Kind, DbErr> {
 macro_rules! short_columns {
     () => {
         "seq, sender_id, CASE WHEN kind = 'text' AND meta IS NULL AND reply_to IS NULL \
-         AND NOT edited AND NOT recalled THEN message_key END, body, created_at"
+         AND NOT edited AND NOT recalled THEN HEX(message_key) END, body, created_at"
     };
 }
 pub(crate) use short_columns;
 
+/// What [`short_columns`] names.
+pub(crate) type ShortColumns = (i64, i64, Option<String>, Option<String>, i64);
+
 /// Reads the number of an entry, and the entry if it is a plain text.
 pub(crate) fn short(
-    row: &QueryResult,
+    (seq, from, hex, body, at): ShortColumns,
     conversation: ConversationId,
     place: Place,
 ) -> Result<(Seq, Option<Entry>), DbErr> {
-    let seq = Seq(number(row, 0)?);
-    let Some(bytes) = column::<Option<Vec<u8>>>(row, 2)? else {
+    let seq = Seq(unsql(seq));
+    let Some(hex) = hex else {
         return Ok((seq, None));
     };
     let text = Text {
-        key: key(&bytes)?,
-        text: column::<Option<String>>(row, 3)?.unwrap_or_default().into(),
+        key: key(&unhex(&hex)?)?,
+        text: body.unwrap_or_default().into(),
         reply_to: None,
         meta: None,
         edited: false,
@@ -236,8 +269,8 @@ pub(crate) fn short(
         conversation,
         place,
         seq,
-        from: UserId(number(row, 1)?),
-        at: Timestamp(number(row, 4)?),
+        from: UserId(unsql(from)),
+        at: Timestamp(unsql(at)),
         body: Body::Text(text),
     };
     Ok((seq, Some(entry)))

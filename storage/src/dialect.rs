@@ -49,24 +49,6 @@ impl Dialect {
         }
     }
 
-    /// Returns what opens a list of tuples after `IN`.
-    pub(crate) const fn tuples(self) -> &'static str {
-        match self {
-            Self::Sqlite => "(VALUES ",
-            Self::MySql => "(",
-        }
-    }
-
-    /// Returns how many bytes of values one statement should have at most. Above 16 KiB, sqlx's
-    /// connections with TLS to MySQL, which lack `TCP_NODELAY`, write more than one record, and the
-    /// second waits some 40 ms for the acknowledgement of the first.
-    pub(crate) const fn statement_bytes(self) -> usize {
-        match self {
-            Self::Sqlite => usize::MAX,
-            Self::MySql => 15_000,
-        }
-    }
-
     /// Returns the query for the names of all tables.
     pub(crate) const fn tables(self) -> &'static str {
         match self {

@@ -13,15 +13,15 @@ use parlor_core::store::{
     StoreResult,
 };
 use parlor_core::time::Timestamp;
-use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult as _};
+use sea_orm::{DatabaseTransaction, DbErr};
 
 use crate::context::Context;
-use crate::convert::{self, conversation, number, sql, unsql};
+use crate::convert::{self, conversation, sql, unsql};
 use crate::entity::session;
 use crate::failure::Failure;
 use crate::queue::{Reply, deliver};
 use crate::reads::roster::{self, Account};
-use crate::sql::{CHUNK, Sql};
+use crate::sql::{CHUNK, Row, Sql};
 
 /// The most requests that are read together.
 const MOST: usize = 256;
@@ -155,16 +155,16 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    async fn rows(
+    async fn rows<R: Row>(
         &self,
         text: &'static str,
         ids: impl Iterator<Item = u64>,
-    ) -> Result<Vec<sea_orm::QueryResult>, DbErr> {
+    ) -> Result<Vec<R>, DbErr> {
         let ids: Vec<i64> = ids.map(sql).collect();
         let mut rows = Vec::new();
         for chunk in ids.chunks(CHUNK) {
             let sql = Sql::new(self.context.dialect, text).list(chunk);
-            rows.extend(sql.all(self.transaction).await?);
+            rows.extend(sql.rows(self.transaction).await?);
         }
         Ok(rows)
     }
@@ -173,11 +173,18 @@ impl Reader<'_> {
         &self,
         ids: &BTreeSet<&SessionId>,
     ) -> Result<BTreeMap<SessionId, SessionRow>, DbErr> {
-        let text = "SELECT * FROM session WHERE id IN ";
+        let text = "SELECT id, user_id, device, created_at, expires_at FROM session WHERE id IN ";
         let mut sessions = BTreeMap::new();
         for row in self.rows(text, ids.iter().map(|id| id.0)).await? {
-            let model = session::Model::from_query_result(&row, "")?;
-            sessions.insert(SessionId(unsql(model.id)), convert::session(model));
+            let (id, user_id, device, created_at, expires_at) = row;
+            let model = session::Model {
+                id,
+                user_id,
+                device,
+                created_at,
+                expires_at,
+            };
+            sessions.insert(SessionId(unsql(id)), convert::session(model));
         }
         Ok(sessions)
     }
@@ -189,7 +196,7 @@ impl Reader<'_> {
         let text = "SELECT id, low_id, high_id, last_seq FROM conversation WHERE id IN ";
         let mut heads = BTreeMap::new();
         for row in self.rows(text, ids.iter().map(|id| id.0)).await? {
-            let (id, place, last) = conversation(&row, 0)?;
+            let (id, place, last) = conversation(row)?;
             let head = Head {
                 conversation: id,
                 place,
@@ -203,8 +210,8 @@ impl Reader<'_> {
     async fn versions(&self, ids: &BTreeSet<&UserId>) -> Result<BTreeMap<UserId, u64>, DbErr> {
         let text = "SELECT id, version FROM `user` WHERE name IS NOT NULL AND id IN ";
         let mut versions = BTreeMap::new();
-        for row in self.rows(text, ids.iter().map(|id| id.0)).await? {
-            versions.insert(UserId(number(&row, 0)?), number(&row, 1)?);
+        for (user, version) in self.rows(text, ids.iter().map(|id| id.0)).await? {
+            versions.insert(UserId(unsql(user)), unsql(version));
         }
         Ok(versions)
     }

@@ -4,18 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parlor_core::id::{ConversationId, GroupId, Pair, Place, Seq, SessionId, UserId};
 use parlor_core::identity::Identity;
-use parlor_core::log::FriendState;
 use parlor_core::store::{Count, InvitationRow, MemberRow, ReadSet, StoredKey, View};
 use parlor_core::time::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult as _, QueryResult, Value};
 
 use crate::convert::{
-    self, column, conversation, digest, friend_state, member, message, message_columns, number,
-    optional, sql,
+    self, FRIENDSHIPS, MESSAGES, conversation, friend_state, member, message, sql, unhex, unsql,
 };
 use crate::dialect::Dialect;
 use crate::entity::{group, session, user};
-use crate::sql::{CHUNK, Sql};
+use crate::sql::{CHUNK, Lookup, Row, Sql};
 
 /// Loads rows into a view, which is empty but for its numbers.
 pub(crate) async fn load(
@@ -47,6 +45,19 @@ pub(crate) async fn load(
     Ok(())
 }
 
+/// The columns of a conversation, and of a member of it.
+type Membership = (
+    i64,
+    Option<i64>,
+    Option<i64>,
+    i64,
+    i64,
+    String,
+    i64,
+    i64,
+    i64,
+);
+
 struct Loader<'a> {
     transaction: &'a DatabaseTransaction,
     dialect: Dialect,
@@ -71,16 +82,32 @@ impl Loader<'_> {
         Ok(rows)
     }
 
-    /// Reads rows by tuples: `text` ends with `IN `.
-    async fn by_tuples<const N: usize>(
+    /// As [`by_ids`](Self::by_ids), of few columns.
+    async fn rows_by_ids<R: Row>(
         &self,
         text: &'static str,
-        tuples: &[[Value; N]],
-    ) -> Result<Vec<QueryResult>, DbErr> {
+        ids: &[i64],
+        end: &'static str,
+    ) -> Result<Vec<R>, DbErr> {
         let mut rows = Vec::new();
-        for chunk in tuples.chunks(CHUNK) {
-            let sql = Sql::new(self.dialect, text).tuples(chunk);
-            rows.extend(sql.all(self.transaction).await?);
+        for chunk in ids.chunks(CHUNK) {
+            let sql = Sql::new(self.dialect, text).list(chunk).then(end);
+            rows.extend(sql.rows(self.transaction).await?);
+        }
+        Ok(rows)
+    }
+
+    /// Reads rows of few columns by tuples.
+    async fn lookup<const N: usize, R: Row>(
+        &self,
+        what: Lookup<N>,
+        tuples: Vec<[Value; N]>,
+    ) -> Result<Vec<R>, DbErr> {
+        let mut rows = Vec::new();
+        let mut tuples = tuples.into_iter();
+        while tuples.len() > 0 {
+            let sql = Sql::lookup(self.dialect, what, tuples.by_ref().take(CHUNK));
+            rows.extend(sql.rows(self.transaction).await?);
         }
         Ok(rows)
     }
@@ -91,7 +118,7 @@ impl Loader<'_> {
         let text = "SELECT * FROM `user` WHERE id IN ";
         for row in self.by_ids(text, &ids, end).await? {
             let model = user::Model::from_query_result(&row, "")?;
-            let id = UserId(convert::unsql(model.id));
+            let id = UserId(unsql(model.id));
             self.view.users.load(id, Some(convert::user(model)?));
         }
         for user in &set.users {
@@ -107,11 +134,15 @@ impl Loader<'_> {
             .map(|name| (name.as_str().as_bytes(), name))
             .collect();
         let tuples: Vec<[Value; 1]> = keys.keys().map(|key| [key.to_vec().into()]).collect();
-        let text = "SELECT name_key, id FROM `user` WHERE name_key IN ";
-        for row in self.by_tuples(text, &tuples).await? {
-            let key: Vec<u8> = column(&row, 0)?;
-            if let Some(name) = keys.get(key.as_slice()) {
-                let owner = UserId(number(&row, 1)?);
+        let users = Lookup {
+            columns: "HEX(name_key), id",
+            table: "`user`",
+            by: ["name_key"],
+        };
+        let rows: Vec<(String, i64)> = self.lookup(users, tuples).await?;
+        for (key, owner) in rows {
+            if let Some(name) = keys.get(unhex(&key)?.as_slice()) {
+                let owner = UserId(unsql(owner));
                 self.view.names.load((*name).clone(), Some(owner));
             }
         }
@@ -126,11 +157,15 @@ impl Loader<'_> {
         let tuples: Vec<[Value; 1]> = identities
             .map(|identity| [identity.as_bytes().to_vec().into()])
             .collect();
-        let text = "SELECT identity, id FROM `user` WHERE identity IN ";
-        for row in self.by_tuples(text, &tuples).await? {
-            let bytes: Vec<u8> = column(&row, 0)?;
-            if let Some(identity) = Identity::from_bytes(&bytes) {
-                let owner = UserId(number(&row, 1)?);
+        let users = Lookup {
+            columns: "HEX(identity), id",
+            table: "`user`",
+            by: ["identity"],
+        };
+        let rows: Vec<(String, i64)> = self.lookup(users, tuples).await?;
+        for (bytes, owner) in rows {
+            if let Some(identity) = Identity::from_bytes(&unhex(&bytes)?) {
+                let owner = UserId(unsql(owner));
                 self.view.identities.load(identity, Some(owner));
             }
         }
@@ -186,11 +221,14 @@ impl Loader<'_> {
             })
             .map(|tuple| tuple.map(Value::from))
             .collect();
-        let text = "SELECT id, low_id, high_id, last_seq FROM conversation \
-             WHERE (low_id, high_id) IN ";
+        let conversations = Lookup {
+            columns: "id, low_id, high_id, last_seq",
+            table: "conversation",
+            by: ["low_id", "high_id"],
+        };
         let mut pairs = BTreeMap::new();
-        for row in self.by_tuples(text, &tuples).await? {
-            if let (id, Place::Direct(pair), last) = conversation(&row, 0)? {
+        for row in self.lookup(conversations, tuples).await? {
+            if let (id, Place::Direct(pair), last) = conversation(row)? {
                 pairs.insert(pair, (id, last));
             }
         }
@@ -207,8 +245,8 @@ impl Loader<'_> {
             ""
         };
         let text = "SELECT id, low_id, high_id, last_seq FROM conversation WHERE id IN ";
-        for row in self.by_ids(text, &list, end).await? {
-            let (id, place, last) = conversation(&row, 0)?;
+        for row in self.rows_by_ids(text, &list, end).await? {
+            let (id, place, last) = conversation(row)?;
             self.found.insert(place, id);
             if locked {
                 self.view.conversations.load(id, Some((place, last)));
@@ -216,7 +254,7 @@ impl Loader<'_> {
         }
         if locked {
             for id in ids {
-                let id = ConversationId(convert::unsql(*id));
+                let id = ConversationId(unsql(*id));
                 self.view.conversations.load(id, None);
             }
         }
@@ -238,7 +276,7 @@ impl Loader<'_> {
             .await?
         {
             let model = group::Model::from_query_result(&row, "")?;
-            let id = GroupId(convert::unsql(model.id));
+            let id = GroupId(unsql(model.id));
             self.view.groups.load(id, Some(convert::group(model)?));
         }
         for group in groups {
@@ -252,7 +290,7 @@ impl Loader<'_> {
         let text = "SELECT * FROM session WHERE user_id IN ";
         for row in self.by_ids(text, &ids, "").await? {
             let model = session::Model::from_query_result(&row, "")?;
-            let id = SessionId(convert::unsql(model.id));
+            let id = SessionId(unsql(model.id));
             self.view.sessions.load(id, Some(convert::session(model)));
         }
         Ok(())
@@ -264,16 +302,15 @@ impl Loader<'_> {
             .iter()
             .map(|(of, to)| [sql(of.0).into(), sql(to.0).into()])
             .collect();
-        let one = "SELECT user_id, other_id, state FROM friendship WHERE (user_id, other_id) IN ";
-        let mut rows = self.by_tuples(one, &tuples).await?;
+        let mut rows: Vec<(i64, i64, String)> = self.lookup(FRIENDSHIPS, tuples).await?;
         let ids: Vec<i64> = set.friendships_of.iter().map(|user| sql(user.0)).collect();
         let of = "SELECT user_id, other_id, state FROM friendship WHERE user_id IN ";
-        rows.extend(self.by_ids(of, &ids, "").await?);
+        rows.extend(self.rows_by_ids(of, &ids, "").await?);
         let to = "SELECT user_id, other_id, state FROM friendship WHERE other_id IN ";
-        rows.extend(self.by_ids(to, &ids, "").await?);
-        for row in rows {
-            let key = (UserId(number(&row, 0)?), UserId(number(&row, 1)?));
-            let state: FriendState = friend_state(&column::<String>(&row, 2)?)?;
+        rows.extend(self.rows_by_ids(to, &ids, "").await?);
+        for (of, to, state) in rows {
+            let key = (UserId(unsql(of)), UserId(unsql(to)));
+            let state = friend_state(&state)?;
             self.view.friendships.load(key, Some(state));
         }
         for key in &set.friendships {
@@ -292,9 +329,12 @@ impl Loader<'_> {
             .iter()
             .map(|(id, user)| [sql(id.0).into(), sql(user.0).into()])
             .collect();
-        let text = "SELECT conversation_id, user_id, role, joined_seq, delivered_seq, read_seq \
-             FROM member WHERE (conversation_id, user_id) IN ";
-        let mut rows = self.by_tuples(text, &tuples).await?;
+        let members = Lookup {
+            columns: "conversation_id, user_id, role, joined_seq, delivered_seq, read_seq",
+            table: "member",
+            by: ["conversation_id", "user_id"],
+        };
+        let mut rows: Vec<(i64, i64, String, i64, i64, i64)> = self.lookup(members, tuples).await?;
         let ids: Vec<i64> = set
             .members_of
             .iter()
@@ -302,10 +342,11 @@ impl Loader<'_> {
             .collect();
         let text = "SELECT conversation_id, user_id, role, joined_seq, delivered_seq, read_seq \
              FROM member WHERE conversation_id IN ";
-        rows.extend(self.by_ids(text, &ids, "").await?);
-        for row in rows {
-            let key = (ConversationId(number(&row, 0)?), UserId(number(&row, 1)?));
-            self.view.members.load(key, Some(member(&row, 2)?));
+        rows.extend(self.rows_by_ids(text, &ids, "").await?);
+        for (conversation, user, role, joined, delivered, read) in rows {
+            let key = (ConversationId(unsql(conversation)), UserId(unsql(user)));
+            let row = member((&role, joined, delivered, read))?;
+            self.view.members.load(key, Some(row));
         }
         for key in single {
             self.view.members.load(key, None::<MemberRow>);
@@ -315,13 +356,15 @@ impl Loader<'_> {
 
     async fn memberships(&mut self, set: &ReadSet) -> Result<(), DbErr> {
         let ids: Vec<i64> = set.memberships_of.iter().map(|user| sql(user.0)).collect();
-        let text = "SELECT m.user_id, c.id, c.low_id, c.high_id, c.last_seq, \
-             m.role, m.joined_seq, m.delivered_seq, m.read_seq \
+        let text = "SELECT c.id, c.low_id, c.high_id, c.last_seq, \
+             m.user_id, m.role, m.joined_seq, m.delivered_seq, m.read_seq \
              FROM member m JOIN conversation c ON c.id = m.conversation_id WHERE m.user_id IN ";
-        for row in self.by_ids(text, &ids, "").await? {
-            let user = UserId(number(&row, 0)?);
-            let (id, place, last) = conversation(&row, 1)?;
-            self.view.members.load((id, user), Some(member(&row, 5)?));
+        for row in self.rows_by_ids(text, &ids, "").await? {
+            let (id, low, high, last, user, role, joined, delivered, read): Membership = row;
+            let user = UserId(unsql(user));
+            let (id, place, last) = conversation((id, low, high, last))?;
+            let row = member((&role, joined, delivered, read))?;
+            self.view.members.load((id, user), Some(row));
             self.view.conversations.load(id, Some((place, last)));
         }
         Ok(())
@@ -333,21 +376,25 @@ impl Loader<'_> {
             .iter()
             .map(|(group, user)| [sql(group.0).into(), sql(user.0).into()])
             .collect();
-        let one = "SELECT group_id, user_id, by_id FROM invitation WHERE (group_id, user_id) IN ";
-        let mut rows = self.by_tuples(one, &tuples).await?;
+        let invitations = Lookup {
+            columns: "group_id, user_id, by_id",
+            table: "invitation",
+            by: ["group_id", "user_id"],
+        };
+        let mut rows: Vec<(i64, i64, i64)> = self.lookup(invitations, tuples).await?;
         let ids: Vec<i64> = set.invitations_of.iter().map(|user| sql(user.0)).collect();
         let of = "SELECT group_id, user_id, by_id FROM invitation WHERE user_id IN ";
-        rows.extend(self.by_ids(of, &ids, "").await?);
+        rows.extend(self.rows_by_ids::<(i64, i64, i64)>(of, &ids, "").await?);
         let ids: Vec<i64> = set
             .invitations_to
             .iter()
             .map(|group| sql(group.0))
             .collect();
         let to = "SELECT group_id, user_id, by_id FROM invitation WHERE group_id IN ";
-        rows.extend(self.by_ids(to, &ids, "").await?);
-        for row in rows {
-            let key = (GroupId(number(&row, 0)?), UserId(number(&row, 1)?));
-            let by = UserId(number(&row, 2)?);
+        rows.extend(self.rows_by_ids::<(i64, i64, i64)>(to, &ids, "").await?);
+        for (group, user, by) in rows {
+            let key = (GroupId(unsql(group)), UserId(unsql(user)));
+            let by = UserId(unsql(by));
             self.view.invitations.load(key, Some(InvitationRow { by }));
         }
         for key in &set.invitations {
@@ -362,24 +409,28 @@ impl Loader<'_> {
             .iter()
             .map(|(group, user)| [sql(group.0).into(), sql(user.0).into()])
             .collect();
-        let one = "SELECT group_id, user_id FROM join_request WHERE (group_id, user_id) IN ";
-        let mut rows = self.by_tuples(one, &tuples).await?;
+        let requests = Lookup {
+            columns: "group_id, user_id",
+            table: "join_request",
+            by: ["group_id", "user_id"],
+        };
+        let mut rows: Vec<(i64, i64)> = self.lookup(requests, tuples).await?;
         let ids: Vec<i64> = set
             .join_requests_of
             .iter()
             .map(|user| sql(user.0))
             .collect();
         let of = "SELECT group_id, user_id FROM join_request WHERE user_id IN ";
-        rows.extend(self.by_ids(of, &ids, "").await?);
+        rows.extend(self.rows_by_ids::<(i64, i64)>(of, &ids, "").await?);
         let ids: Vec<i64> = set
             .join_requests_to
             .iter()
             .map(|group| sql(group.0))
             .collect();
         let to = "SELECT group_id, user_id FROM join_request WHERE group_id IN ";
-        rows.extend(self.by_ids(to, &ids, "").await?);
-        for row in rows {
-            let key = (GroupId(number(&row, 0)?), UserId(number(&row, 1)?));
+        rows.extend(self.rows_by_ids::<(i64, i64)>(to, &ids, "").await?);
+        for (group, user) in rows {
+            let key = (GroupId(unsql(group)), UserId(unsql(user)));
             self.view.join_requests.load(key, Some(()));
         }
         for key in &set.join_requests {
@@ -393,29 +444,36 @@ impl Loader<'_> {
             [sql(user.0).into(), key.as_str().as_bytes().to_vec().into()]
         };
         let tuples: Vec<[Value; 2]> = set.keys.iter().map(tuple).collect();
-        let text = "SELECT sender_id, message_key, conversation_id, seq, created_at, digest \
-             FROM message WHERE (sender_id, message_key) IN ";
-        for row in self.by_tuples(text, &tuples).await? {
-            let key = convert::key(&column::<Vec<u8>>(&row, 1)?)?;
+        let messages = Lookup {
+            columns: "sender_id, HEX(message_key), conversation_id, seq, created_at, HEX(digest)",
+            table: "message",
+            by: ["sender_id", "message_key"],
+        };
+        let rows: Vec<(i64, String, i64, i64, i64, String)> = self.lookup(messages, tuples).await?;
+        for (sender, key, conversation, seq, at, digest) in rows {
+            let key = convert::key(&unhex(&key)?)?;
             let stored = StoredKey {
-                conversation: ConversationId(number(&row, 2)?),
-                seq: Seq(number(&row, 3)?),
-                at: Timestamp(number(&row, 4)?),
-                digest: digest(&column::<Vec<u8>>(&row, 5)?)?,
+                conversation: ConversationId(unsql(conversation)),
+                seq: Seq(unsql(seq)),
+                at: Timestamp(unsql(at)),
+                digest: convert::digest(&unhex(&digest)?)?,
             };
-            let sender = UserId(number(&row, 0)?);
+            let sender = UserId(unsql(sender));
             self.view.keys.load((sender, key), Some(stored));
         }
         for key in &set.keys {
             self.view.keys.load(key.clone(), None);
         }
         let tuples: Vec<[Value; 2]> = set.group_keys.iter().map(tuple).collect();
-        let text = "SELECT creator_id, group_key, id FROM `group` \
-             WHERE (creator_id, group_key) IN ";
-        for row in self.by_tuples(text, &tuples).await? {
-            let key = convert::key(&column::<Vec<u8>>(&row, 1)?)?;
-            let group = GroupId(number(&row, 2)?);
-            let creator = UserId(number(&row, 0)?);
+        let groups = Lookup {
+            columns: "creator_id, HEX(group_key), id",
+            table: "`group`",
+            by: ["creator_id", "group_key"],
+        };
+        let rows: Vec<(i64, String, i64)> = self.lookup(groups, tuples).await?;
+        for (creator, key, group) in rows {
+            let key = convert::key(&unhex(&key)?)?;
+            let (creator, group) = (UserId(unsql(creator)), GroupId(unsql(group)));
             self.view.group_keys.load((creator, key), Some(group));
         }
         for key in &set.group_keys {
@@ -434,14 +492,13 @@ impl Loader<'_> {
             .iter()
             .map(|(id, seq)| [sql(id.0).into(), sql(seq.0).into()])
             .collect();
-        let text = concat!(
-            "SELECT ",
-            message_columns!(),
-            " FROM message WHERE (conversation_id, seq) IN "
-        );
-        for row in self.by_tuples(text, &tuples).await? {
-            let (key, row) = message(&row)?;
-            self.view.messages.load(key, Some(row));
+        let mut tuples = tuples.into_iter();
+        while tuples.len() > 0 {
+            let sql = Sql::lookup(self.dialect, MESSAGES, tuples.by_ref().take(CHUNK));
+            for row in sql.all(self.transaction).await? {
+                let (key, row) = message(&row)?;
+                self.view.messages.load(key, Some(row));
+            }
         }
         for key in keys {
             self.view.messages.load(key, None);
@@ -457,10 +514,10 @@ impl Loader<'_> {
                 .filter_map(|count| (kind.id)(*count))
                 .map(sql)
                 .collect();
-            for row in self.by_ids(kind.text, &ids, kind.end).await? {
-                let count = (kind.count)(number(&row, 0)?);
-                let rows = optional(&row, 1)?.unwrap_or_default();
-                self.view.counts.insert(count, rows);
+            let counted: Vec<(i64, i64)> = self.rows_by_ids(kind.text, &ids, kind.end).await?;
+            for (id, rows) in counted {
+                let count = (kind.count)(unsql(id));
+                self.view.counts.insert(count, unsql(rows));
             }
         }
         for count in &set.counts {

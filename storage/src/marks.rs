@@ -6,7 +6,7 @@ use parlor_core::store::Mark;
 use sea_orm::{DatabaseTransaction, DbErr, Value};
 
 use crate::context::Context;
-use crate::convert::{number, sql};
+use crate::convert::{sql, unsql};
 use crate::dialect::Dialect;
 use crate::failure::Failure;
 use crate::sql::{CHUNK, Sql, Update};
@@ -79,16 +79,14 @@ async fn ends(
     conversations.dedup();
     let mut ends = BTreeMap::new();
     for chunk in conversations.chunks(CHUNK) {
-        let rows = Sql::new(
+        let rows: Vec<(i64, i64)> = Sql::new(
             dialect,
             "SELECT id, last_seq FROM conversation WHERE id IN ",
         )
         .list(chunk)
-        .all(transaction)
+        .rows(transaction)
         .await?;
-        for row in rows {
-            ends.insert(sql(number(&row, 0)?), number(&row, 1)?);
-        }
+        ends.extend(rows.into_iter().map(|(id, last)| (id, unsql(last))));
     }
     Ok(ends)
 }

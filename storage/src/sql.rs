@@ -1,14 +1,24 @@
 //! Statements as text, for the paths on which a query builder costs more than it helps.
 //!
-//! Lists are padded to powers of two by repeating their last element, so that the connections'
-//! caches of prepared statements hold few shapes.
+//! Lists are padded to a few lengths, so that the connections' caches of prepared statements hold few
+//! shapes.
+//!
+//! What fails fails with its whole transaction, so SQLite is told so (`OR FAIL`), and need not keep a
+//! copy of each page to undo a statement by itself.
 
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, TryGetableMany, Value};
+use serde::de::DeserializeOwned;
 
+use crate::convert::column;
 use crate::dialect::Dialect;
 
 /// The most elements of one list; longer ones are split.
 pub(crate) const CHUNK: usize = 256;
+
+/// How many bytes of values a statement for MySQL should have at most. Above 16 KiB, sqlx's
+/// connections with TLS, which lack `TCP_NODELAY`, write more than one record, and the second waits
+/// some 40 ms for the acknowledgement of the first.
+const STATEMENT_BYTES: usize = 15_000;
 
 /// A statement in the making. Its text is made of constants alone; all else is bound.
 #[derive(Debug)]
@@ -16,6 +26,17 @@ pub(crate) struct Sql {
     dialect: Dialect,
     text: String,
     values: Vec<Value>,
+}
+
+/// What [`Sql::lookup`] looks up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lookup<const N: usize> {
+    /// Which columns.
+    pub(crate) columns: &'static str,
+    /// Of which table.
+    pub(crate) table: &'static str,
+    /// By which of its columns, the first of a key.
+    pub(crate) by: [&'static str; N],
 }
 
 /// The texts of [`Sql::update`].
@@ -68,9 +89,51 @@ impl Sql {
 
     /// Adds a list of tuples, at most [`CHUNK`], in parentheses, to compare a tuple with.
     pub(crate) fn tuples<const N: usize>(mut self, tuples: &[[Value; N]]) -> Self {
-        self.text.push_str(self.dialect.tuples());
+        self.text.push_str(match self.dialect {
+            Dialect::Sqlite => "(VALUES ",
+            Dialect::MySql => "(",
+        });
         for (index, tuple) in padded(tuples).enumerate() {
             self.row(index == 0, tuple.clone());
+        }
+        self.text.push(')');
+        self
+    }
+
+    /// Begins a query for rows that are named by tuples, at most [`CHUNK`].
+    pub(crate) fn lookup<const N: usize>(
+        dialect: Dialect,
+        Lookup { columns, table, by }: Lookup<N>,
+        tuples: impl ExactSizeIterator<Item = [Value; N]>,
+    ) -> Self {
+        let begun = Self::new(dialect, "SELECT ").then(columns).then(" FROM ");
+        match dialect {
+            // Tuple by tuple: after `IN`, SQLite would first make a table of them.
+            Dialect::Sqlite => {
+                let mut sql = begun.given(tuples).then(" CROSS JOIN ").then(table);
+                for (index, column) in by.into_iter().enumerate() {
+                    sql.text.push_str(if index == 0 { " ON " } else { " AND " });
+                    sql.text.push_str(column);
+                    sql.text.push_str(&format!(" = column{}", index + 1));
+                }
+                sql
+            }
+            Dialect::MySql => {
+                let mut sql = begun.then(table).then(" WHERE (");
+                sql.text.push_str(&by.join(", "));
+                let tuples: Vec<[Value; N]> = tuples.collect();
+                sql.then(") IN ").tuples(&tuples)
+            }
+        }
+    }
+
+    /// Adds rows, at most [`CHUNK`], as one of SQLite's tables whose columns are called `column1` and
+    /// so on; more rows follow that are null throughout.
+    fn given<const N: usize>(mut self, rows: impl ExactSizeIterator<Item = [Value; N]>) -> Self {
+        self.text.push_str("(VALUES ");
+        let nothing = std::iter::repeat_n([const { Value::BigInt(None) }; N], missing(rows.len()));
+        for (index, row) in rows.chain(nothing).enumerate() {
+            self.row(index == 0, row);
         }
         self.text.push(')');
         self
@@ -91,7 +154,7 @@ impl Sql {
         rows: &[[Value; N]],
     ) -> Self {
         match dialect {
-            Dialect::Sqlite => Self::new(dialect, "UPDATE ")
+            Dialect::Sqlite => Self::new(dialect, "UPDATE OR FAIL ")
                 .then(table)
                 .then(" SET ")
                 .then(set)
@@ -125,8 +188,13 @@ impl Sql {
         self
     }
 
-    /// Adds rows to insert, not padded.
-    fn rows<const N: usize>(mut self, rows: impl Iterator<Item = [Value; N]>) -> Self {
+    /// Ends a statement that inserts rows, of which MySQL is given powers of two.
+    fn insert<const N: usize>(mut self, rows: impl ExactSizeIterator<Item = [Value; N]>) -> Self {
+        if self.dialect == Dialect::Sqlite && missing(rows.len()) > 0 {
+            let begun = self.then("SELECT * FROM ");
+            return begun.given(rows).then(" WHERE column1 IS NOT NULL");
+        }
+        self.text.push_str("VALUES ");
         for (index, row) in rows.enumerate() {
             self.row(index == 0, row);
         }
@@ -154,6 +222,31 @@ impl Sql {
         connection.query_all_raw(self.statement()).await
     }
 
+    /// Reads all rows of a few columns, numbers and texts.
+    ///
+    /// SQLite's thread hands them over as one, which holds them as JSON: each row by itself would
+    /// cost a copy of every column, and mostly to wake who waits.
+    pub(crate) async fn rows<R: Row, C: ConnectionTrait>(
+        mut self,
+        connection: &C,
+    ) -> Result<Vec<R>, DbErr> {
+        match self.dialect {
+            Dialect::Sqlite => {
+                self.text = in_json(R::NAMES, &self.text);
+                let Some(row) = self.one(connection).await? else {
+                    return Ok(Vec::new());
+                };
+                let text: String = column(&row, 0)?;
+                serde_json::from_str(&text).map_err(|error| DbErr::Json(error.to_string()))
+            }
+            Dialect::MySql => {
+                let found = self.all(connection).await?;
+                let rows = found.iter().map(R::try_get_many_by_index);
+                Ok(rows.collect::<Result<_, _>>()?)
+            }
+        }
+    }
+
     /// Reads the first row.
     pub(crate) async fn one<C: ConnectionTrait>(
         self,
@@ -169,20 +262,63 @@ impl Sql {
     }
 }
 
-/// Inserts rows with few statements, each of a power of two of rows and, but for a single one, of no
-/// more bytes than the engine takes well. `into` ends with `VALUES `.
+/// A row of few columns, as a tuple.
+pub(crate) trait Row: DeserializeOwned + TryGetableMany {
+    /// Names for the columns, of which only their number matters.
+    const NAMES: &str;
+}
+
+macro_rules! row {
+    ($names:literal $($column:ident)*) => {
+        impl<$($column),*> Row for ($($column,)*)
+        where
+            Self: DeserializeOwned + TryGetableMany,
+        {
+            const NAMES: &str = $names;
+        }
+    };
+}
+
+row!("a,b" A B);
+row!("a,b,c" A B C);
+row!("a,b,c,d" A B C D);
+row!("a,b,c,d,e" A B C D E);
+row!("a,b,c,d,e,f" A B C D E F);
+row!("a,b,c,d,e,f,g" A B C D E F G);
+row!("a,b,c,d,e,f,g,h,i" A B C D E F G H I);
+row!("a,b,c,d,e,f,g,h,i,j,k,l" A B C D E F G H I J K L);
+
+/// Turns a query into one whose only row holds all of its rows, in their order, as JSON.
+fn in_json(names: &str, query: &str) -> String {
+    format!(
+        "WITH found({names}) AS ({query}) SELECT json_group_array(json_array({names})) FROM found"
+    )
+}
+
+/// Inserts rows, of whose columns the first is never null, with few statements: on MySQL each of a
+/// power of two of rows and, but for a single one, of no more bytes than it takes well. `into` names
+/// the table and the columns.
 pub(crate) async fn insert<const N: usize, C: ConnectionTrait>(
     connection: &C,
     dialect: Dialect,
     into: &'static str,
-    mut rows: Vec<[Value; N]>,
+    rows: Vec<[Value; N]>,
 ) -> Result<(), DbErr> {
-    while !rows.is_empty() {
-        let fit = fitting(&rows, dialect.statement_bytes());
-        // The largest power of two that is not above what is left.
-        let size = 1 << fit.min(CHUNK).ilog2();
-        let now = rows.drain(..size);
-        Sql::new(dialect, into).rows(now).run(connection).await?;
+    let mut rows = rows.into_iter();
+    while rows.len() > 0 {
+        let (verb, size) = match dialect {
+            Dialect::Sqlite => ("INSERT OR FAIL INTO ", CHUNK),
+            // The largest power of two that is not above what is left.
+            Dialect::MySql => {
+                let fit = fitting(rows.as_slice(), STATEMENT_BYTES).min(CHUNK);
+                ("INSERT INTO ", 1 << fit.ilog2())
+            }
+        };
+        Sql::new(dialect, verb)
+            .then(into)
+            .insert(rows.by_ref().take(size))
+            .run(connection)
+            .await?;
     }
     Ok(())
 }
@@ -208,22 +344,96 @@ fn weight(value: &Value) -> usize {
     }
 }
 
-/// Repeats the last element up to a power of two.
+/// Repeats the last element up to one of the lengths that lists have.
 fn padded<T>(elements: &[T]) -> impl Iterator<Item = &T> {
-    let missing = elements.len().next_power_of_two() - elements.len();
     let last = elements.last().into_iter();
-    elements.iter().chain(last.cycle().take(missing))
+    elements
+        .iter()
+        .chain(last.cycle().take(missing(elements.len())))
+}
+
+/// Returns how many elements a list lacks to the next power of two, or three quarters of one.
+const fn missing(length: usize) -> usize {
+    let power = length.next_power_of_two();
+    let between = power / 4 * 3;
+    if length <= between {
+        between - length
+    } else {
+        power - length
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use futures::executor::block_on;
+    use sea_orm::Database;
+
     use super::*;
 
     #[test]
-    fn lists_are_padded_to_powers_of_two() {
-        let sql = Sql::new(Dialect::Sqlite, "a IN ").list(&[7, 8, 9]);
-        assert_eq!(sql.text, "a IN (?,?,?,?)");
-        assert_eq!(sql.values, [7_i64, 8, 9, 9].map(Value::from));
+    fn lists_are_padded_to_few_lengths() {
+        let lengths: Vec<usize> = (0..=33).map(|length| length + missing(length)).collect();
+        let mut shapes = lengths.clone();
+        shapes.dedup();
+        assert_eq!(shapes, [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48]);
+        assert!(lengths.iter().enumerate().all(|(length, to)| *to >= length));
+    }
+
+    #[test]
+    fn lists_are_padded_by_their_last_element() {
+        let sql = Sql::new(Dialect::Sqlite, "a IN ").list(&[7, 8, 9, 5, 1]);
+        assert_eq!(sql.text, "a IN (?,?,?,?,?,?)");
+        assert_eq!(sql.values, [7_i64, 8, 9, 5, 1, 1].map(Value::from));
+    }
+
+    #[test]
+    fn any_text_comes_back_from_a_row_in_json() {
+        let all: String = ('\0'..='\u{3ff}')
+            .chain("\u{2028}\u{d7ff}\u{e000}\u{fffd}🍵".chars())
+            .collect();
+        let texts = ["", "null", "\"]", "\\u0041", &all];
+        let found: Vec<(String, Option<String>, i64)> = block_on(async {
+            let database = Database::connect("sqlite::memory:").await.unwrap();
+            let tuples =
+                texts.map(|text| [Value::from(text), Value::String(None), i64::MAX.into()]);
+            let sql = Sql::new(Dialect::Sqlite, "SELECT * FROM ").given(tuples.into_iter());
+            let sql = sql.then(" WHERE column1 IS NOT NULL");
+            sql.rows(&database).await.unwrap()
+        });
+        assert_eq!(found, texts.map(|text| (text.to_owned(), None, i64::MAX)));
+    }
+
+    #[test]
+    fn no_rows_are_an_empty_list() {
+        let found: Vec<(i64, i64)> = block_on(async {
+            let database = Database::connect("sqlite::memory:").await.unwrap();
+            let sql = Sql::new(Dialect::Sqlite, "SELECT 1, 2 WHERE FALSE");
+            sql.rows(&database).await.unwrap()
+        });
+        assert_eq!(found, []);
+    }
+
+    #[test]
+    fn rows_are_looked_up_as_the_engine_does_it_best() {
+        let users = Lookup {
+            columns: "id",
+            table: "user",
+            by: ["a", "b"],
+        };
+        let tuples = || {
+            [[1_i64, 2], [3, 4]]
+                .map(|tuple| tuple.map(Value::from))
+                .into_iter()
+        };
+        let text = |dialect| Sql::lookup(dialect, users, tuples()).text;
+        assert_eq!(
+            text(Dialect::Sqlite),
+            "SELECT id FROM (VALUES (?,?),(?,?)) CROSS JOIN user ON a = column1 AND b = column2"
+        );
+        assert_eq!(
+            text(Dialect::MySql),
+            "SELECT id FROM user WHERE (a, b) IN ((?,?),(?,?))"
+        );
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_channel::Sender;
-use async_std::task::{JoinHandle, sleep, spawn};
+use async_std::task::{JoinHandle, sleep, spawn, spawn_blocking};
 use futures::channel::oneshot;
+use futures::executor::block_on;
 use parlor_core::id::StoreToken;
 use parlor_core::secret::Secret;
 use parlor_core::store::{
@@ -121,7 +122,9 @@ impl SqlStore {
         let (reads, to_read) = async_channel::unbounded();
         let mut tasks = Vec::new();
         let writer = Writer::new(Arc::clone(&context), to_write, grouped.clone());
-        tasks.push(spawn(writer.run()));
+        // On a thread of its own, which what it waits for wakes at once: among the runtime's threads it
+        // would mostly be the one in the reactor, behind other tasks.
+        tasks.push(spawn_blocking(|| block_on(writer.run())));
         for _ in 0..threads(options.password.threads) {
             let (context, hasher) = (Arc::clone(&context), Arc::clone(hasher));
             let (jobs, writes) = (to_hash.clone(), writes.clone());

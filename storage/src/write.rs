@@ -103,8 +103,7 @@ impl Writer<'_> {
             }
         }
         self.insert(
-            "INSERT INTO `user` (id, name, name_key, hash, identity, version, locked, updated_at) \
-             VALUES ",
+            "`user` (id, name, name_key, hash, identity, version, locked, updated_at)",
             inserts,
         )
         .await
@@ -136,7 +135,7 @@ impl Writer<'_> {
             self.raise_heads(now, chunk).await?;
         }
         self.insert(
-            "INSERT INTO conversation (id, low_id, high_id, last_seq, updated_at) VALUES ",
+            "conversation (id, low_id, high_id, last_seq, updated_at)",
             inserts,
         )
         .await
@@ -184,8 +183,8 @@ impl Writer<'_> {
             }
         }
         self.insert(
-            "INSERT INTO `group` (id, name, description, join_policy, owner_id, disbanded, \
-             creator_id, group_key, digest) VALUES ",
+            "`group` (id, name, description, join_policy, owner_id, disbanded, \
+             creator_id, group_key, digest)",
             inserts,
         )
         .await
@@ -227,8 +226,8 @@ impl Writer<'_> {
         )
         .await?;
         self.insert(
-            "INSERT INTO member \
-             (conversation_id, user_id, role, joined_seq, delivered_seq, read_seq) VALUES ",
+            "member \
+             (conversation_id, user_id, role, joined_seq, delivered_seq, read_seq)",
             inserts,
         )
         .await
@@ -249,9 +248,9 @@ impl Writer<'_> {
                 Change::Delete(key) => return Err(never("message", key)),
             }
         }
-        let into = concat!("INSERT INTO message (", message_columns!(), ") VALUES ");
+        let into = concat!("message (", message_columns!(), ")");
         self.insert(into, inserts).await?;
-        let into = concat!("INSERT INTO message (", plain_columns!(), ") VALUES ");
+        let into = concat!("message (", plain_columns!(), ")");
         self.insert(into, plain).await
     }
 
@@ -329,7 +328,7 @@ impl Writer<'_> {
                 .await?;
         }
         self.insert(
-            "INSERT INTO session (id, user_id, device, created_at, expires_at) VALUES ",
+            "session (id, user_id, device, created_at, expires_at)",
             inserts,
         )
         .await
@@ -358,11 +357,8 @@ impl Writer<'_> {
             &deletes,
         )
         .await?;
-        self.insert(
-            "INSERT INTO friendship (user_id, other_id, state) VALUES ",
-            inserts,
-        )
-        .await
+        self.insert("friendship (user_id, other_id, state)", inserts)
+            .await
     }
 
     async fn invitations(&self, view: &View) -> Result<(), DbErr> {
@@ -390,11 +386,8 @@ impl Writer<'_> {
             &deletes,
         )
         .await?;
-        self.insert(
-            "INSERT INTO invitation (group_id, user_id, by_id) VALUES ",
-            inserts,
-        )
-        .await
+        self.insert("invitation (group_id, user_id, by_id)", inserts)
+            .await
     }
 
     async fn join_requests(&self, view: &View) -> Result<(), DbErr> {
@@ -414,11 +407,8 @@ impl Writer<'_> {
             &deletes,
         )
         .await?;
-        self.insert(
-            "INSERT INTO join_request (group_id, user_id) VALUES ",
-            inserts,
-        )
-        .await
+        self.insert("join_request (group_id, user_id)", inserts)
+            .await
     }
 }
 

@@ -12,9 +12,10 @@ use sea_orm::sqlx::{AssertSqlSafe, Connection as _, query, query_as, query_scala
 
 use crate::Failed;
 use crate::meter::{Meter, Rate};
-use crate::statements::{
-    CONVERSATIONS, ENDS, FRIENDSHIPS, KEYS, Listed, MESSAGES, MOST, padded, split,
-};
+use crate::statements::{self, CONVERSATIONS, ENDS, FRIENDSHIPS, KEYS, Listed, places};
+
+/// The most rows of one statement.
+const MOST: usize = 256;
 
 /// Which statements are executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,12 +135,13 @@ async fn connect(file: &Path) -> Result<SqliteConnection, Failed> {
 /// A connection, and the texts that it was given, each of which it prepares once.
 struct Bare {
     connection: SqliteConnection,
-    texts: BTreeMap<(&'static str, usize), Arc<str>>,
+    texts: BTreeMap<(&'static str, bool, usize), Arc<str>>,
 }
 
 impl Bare {
     fn text(&mut self, name: &'static str, listed: Listed, rows: usize) -> AssertSqlSafe<Arc<str>> {
-        let text = self.texts.entry((name, rows));
+        // Whether there are as many rows as places makes a difference to some.
+        let text = self.texts.entry((name, rows == places(rows), places(rows)));
         AssertSqlSafe(Arc::clone(text.or_insert_with(|| listed.text(rows).into())))
     }
 
@@ -148,7 +150,7 @@ impl Bare {
         Ok(())
     }
 
-    /// Reads what decides whether messages may be written.
+    /// Reads what decides whether messages may be written. What is not bound is null.
     async fn look(
         &mut self,
         messages: &[Row],
@@ -168,20 +170,20 @@ impl Bare {
             ("friendships", FRIENDSHIPS, friends),
         ];
         for (name, listed, pairs) in lists {
-            for pairs in padded(&pairs) {
+            for pairs in pairs.chunks(MOST) {
                 let mut query = query(self.text(name, listed, pairs.len()));
                 for (one, other) in pairs {
                     query = query.bind(one).bind(other);
                 }
-                query.fetch_all(&mut self.connection).await?;
+                query.fetch_one(&mut self.connection).await?;
             }
         }
-        for keys in padded(&Vec::from_iter(keys)) {
+        for keys in Vec::from_iter(keys).chunks(MOST) {
             let mut query = query(self.text("keys", KEYS, keys.len()));
             for (sender, key) in keys {
                 query = query.bind(sender).bind(key.as_slice());
             }
-            query.fetch_all(&mut self.connection).await?;
+            query.fetch_one(&mut self.connection).await?;
         }
         Ok(())
     }
@@ -190,18 +192,19 @@ impl Bare {
     async fn write(&mut self, messages: &[Row]) -> Result<(), Failed> {
         let ends: BTreeMap<i64, (i64, i64)> =
             messages.iter().map(|row| (row.0, (row.1, row.9))).collect();
-        for ends in padded(&Vec::from_iter(ends)) {
+        for ends in Vec::from_iter(ends).chunks(MOST) {
             let mut query = query(self.text("ends", ENDS, ends.len()));
-            for (conversation, (last, at)) in ends {
+            // Places that are left over repeat the last.
+            let last = ends.last().into_iter().cycle();
+            for (conversation, (last, at)) in ends.iter().chain(last).take(places(ends.len())) {
                 query = query.bind(conversation).bind(last).bind(at);
             }
             query.execute(&mut self.connection).await?;
         }
-        for messages in split(messages) {
-            let mut query = query(self.text("messages", MESSAGES, messages.len()));
-            for (conversation, seq, sender, kind, key, digest, body, edited, recalled, at) in
-                messages
-            {
+        for rows in messages.chunks(MOST) {
+            let mut query =
+                query(self.text("messages", statements::messages(rows.len()), rows.len()));
+            for (conversation, seq, sender, kind, key, digest, body, edited, recalled, at) in rows {
                 query = query
                     .bind(conversation)
                     .bind(seq)

@@ -5,7 +5,7 @@ use parlor_core::store::{Head, ReadDone};
 use parlor_core::time::Timestamp;
 
 use crate::context::Context;
-use crate::convert::{conversation, number, sql};
+use crate::convert::{conversation, sql, unsql};
 use crate::reads::ReadError;
 use crate::sql::Sql;
 
@@ -24,21 +24,20 @@ pub(super) async fn changes(
         let after = conversations_after.map(|(at, id)| (at, id.0));
         let text = "SELECT id, low_id, high_id, last_seq, updated_at FROM conversation WHERE ";
         let query = behind(Sql::new(dialect, text), since, after, limit);
-        for row in query.all(reader).await? {
-            let (id, place, last) = conversation(&row, 0)?;
+        for (id, low, high, last, at) in query.rows(reader).await? {
+            let (id, place, last) = conversation((id, low, high, last))?;
             let head = Head {
                 conversation: id,
                 place,
                 last,
             };
-            conversations.push((Timestamp(number(&row, 4)?), head));
+            conversations.push((Timestamp(unsql(at)), head));
         }
         let after = users_after.map(|(at, id)| (at, id.0));
         let text = "SELECT id, version, updated_at FROM `user` WHERE ";
         let query = behind(Sql::new(dialect, text), since, after, limit);
-        for row in query.all(reader).await? {
-            let at = Timestamp(number(&row, 2)?);
-            users.push((at, UserId(number(&row, 0)?), number(&row, 1)?));
+        for (id, version, at) in query.rows(reader).await? {
+            users.push((Timestamp(unsql(at)), UserId(unsql(id)), unsql(version)));
         }
     }
     Ok(ReadDone::Changes {

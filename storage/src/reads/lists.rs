@@ -10,14 +10,14 @@ use parlor_core::protocol::reply::{ConversationItem, Listing, MemberItem, UserIt
 use parlor_core::protocol::request::UserRef;
 use parlor_core::rules::read::{self as rights, GroupFacts};
 use parlor_core::store::{GroupRow, MemberRow, ReadDone, UserRow};
-use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, QueryResult, Value};
+use sea_orm::{ColumnTrait as _, DbErr, EntityTrait as _, QueryFilter as _, Value};
 
 use crate::context::Context;
-use crate::convert::{self, column, friend_state, number, role, sql, unsql};
+use crate::convert::{self, FRIENDSHIPS, friend_state, name, number, role, sql, unsql};
 use crate::entity::{friendship, group, invitation, member, user};
 use crate::reads::ReadError;
-use crate::reads::roster::{friend, named, state, state_columns};
-use crate::sql::{CHUNK, Sql};
+use crate::reads::roster::{friend, state, state_columns};
+use crate::sql::{CHUNK, Row, Sql};
 
 /// Looks an account up, deleted ones too.
 pub(super) async fn account(context: &Context, id: UserId) -> Result<Option<UserRow>, DbErr> {
@@ -106,7 +106,7 @@ pub(super) async fn friends(
          AND f.user_id = ? AND f.other_id > ? ORDER BY f.other_id LIMIT ?";
     let after = after.map_or(0, |user| user.0);
     let rows = page(context, text, reader.0, after, limit).await?;
-    let items = rows.iter().map(|row| friend(row, 0));
+    let items = rows.into_iter().map(friend);
     let items = items.collect::<Result<Vec<_>, _>>()?;
     Ok(ReadDone::Friends(cut(items, limit)))
 }
@@ -124,7 +124,7 @@ pub(super) async fn groups(
     let after = after.map_or(0, |group| group.0);
     let mut items = Vec::new();
     for row in page(context, text, reader.0, after, limit).await? {
-        items.extend(state(&row, reader)?.and_then(|(_, group)| group));
+        items.extend(state(row)?.and_then(|(_, group)| group));
     }
     Ok(ReadDone::Groups(cut(items, limit)))
 }
@@ -158,7 +158,7 @@ pub(super) async fn conversations(
     }
     let mut items = Vec::new();
     for row in rows {
-        items.extend(state(&row, reader)?.map(|(state, _)| ConversationItem {
+        items.extend(state(row)?.map(|(state, _)| ConversationItem {
             conversation: state.conversation,
             last: state.last,
             delivered: state.delivered,
@@ -213,13 +213,13 @@ pub(super) async fn members(
          WHERE u.name IS NOT NULL AND m.conversation_id = ? AND m.user_id > ? \
          ORDER BY m.user_id LIMIT ?";
     let after = after.map_or(0, |user| user.0);
-    let rows = page(context, text, id.0, after, limit).await?;
+    let rows: Vec<(i64, String, String)> = page(context, text, id.0, after, limit).await?;
     let mut items = Vec::with_capacity(rows.len());
-    for row in &rows {
+    for (user, called, known_role) in rows {
         items.push(MemberItem {
-            user: UserId(number(row, 0)?),
-            name: named(row, 1)?,
-            role: role(&column::<String>(row, 2)?)?,
+            user: UserId(unsql(user)),
+            name: name(&called)?,
+            role: role(&known_role)?,
             online: None,
         });
     }
@@ -242,13 +242,14 @@ async fn between(
         .flat_map(|item| [(reader, item.user), (item.user, reader)])
         .map(|(of, to)| [sql(of.0).into(), sql(to.0).into()])
         .collect();
-    let text = "SELECT user_id, other_id, state FROM friendship WHERE (user_id, other_id) IN ";
     let mut states = BTreeMap::new();
-    for chunk in tuples.chunks(CHUNK) {
-        let query = Sql::new(context.dialect, text).tuples(chunk);
-        for row in query.all(&context.reader).await? {
-            let key = (UserId(number(&row, 0)?), UserId(number(&row, 1)?));
-            states.insert(key, friend_state(&column::<String>(&row, 2)?)?);
+    let mut tuples = tuples.into_iter();
+    while tuples.len() > 0 {
+        let query = Sql::lookup(context.dialect, FRIENDSHIPS, tuples.by_ref().take(CHUNK));
+        let rows: Vec<(i64, i64, String)> = query.rows(&context.reader).await?;
+        for (of, to, state) in rows {
+            let key = (UserId(unsql(of)), UserId(unsql(to)));
+            states.insert(key, friend_state(&state)?);
         }
     }
     Ok(states)
@@ -269,28 +270,29 @@ pub(super) async fn requests(
          ORDER BY j.user_id LIMIT ?";
     let after = after.map_or(0, |user| user.0);
     let mut items = Vec::new();
-    for row in page(context, text, id.0, after, limit).await? {
+    let rows: Vec<(i64, String)> = page(context, text, id.0, after, limit).await?;
+    for (user, called) in rows {
         items.push(UserItem {
-            user: UserId(number(&row, 0)?),
-            name: named(&row, 1)?,
+            user: UserId(unsql(user)),
+            name: name(&called)?,
         });
     }
     Ok(ReadDone::Requests(cut(items, limit)))
 }
 
 /// Reads a page and one row more. The text has three `?`: whose, after which, how many.
-async fn page(
+async fn page<R: Row>(
     context: &Context,
     text: &'static str,
     of: u64,
     after: u64,
     limit: u32,
-) -> Result<Vec<QueryResult>, DbErr> {
+) -> Result<Vec<R>, DbErr> {
     Sql::new(context.dialect, text)
         .bind(sql(of))
         .bind(sql(after))
         .bind(i64::from(limit) + 1)
-        .all(&context.reader)
+        .rows(&context.reader)
         .await
 }
 

@@ -12,7 +12,7 @@ use parlor_core::store::{Kind, MessageRow, Page, ReadDone};
 use sea_orm::{DbErr, Value};
 
 use crate::context::Context;
-use crate::convert::{conversation, message, message_columns, short, short_columns, sql, unsql};
+use crate::convert::{MESSAGES, conversation, message, short, short_columns, sql, unsql};
 use crate::reads::{ReadError, lists};
 use crate::sql::Sql;
 
@@ -30,8 +30,9 @@ pub(super) async fn fetch(
     let text = "SELECT id, low_id, high_id, last_seq FROM conversation WHERE id = ?";
     let head = Sql::new(context.dialect, text)
         .bind(sql(id.0))
-        .one(&context.reader)
-        .await?;
+        .rows(&context.reader)
+        .await?
+        .pop();
     let mut page = Page {
         conversation: id,
         after,
@@ -39,7 +40,7 @@ pub(super) async fn fetch(
         last: Seq(0),
     };
     if let Some(head) = head {
-        let (_, place, last) = conversation(&head, 0)?;
+        let (_, place, last) = conversation(head)?;
         page.last = last;
         let range = Range {
             conversation: id,
@@ -191,11 +192,11 @@ impl Range {
             .bind(sql(low.0))
             .bind(sql(high.0))
             .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-            .all(&context.reader)
+            .rows(&context.reader)
             .await?;
         let mut entries = Vec::with_capacity(found.len());
         let mut others = Vec::new();
-        for row in &found {
+        for row in found {
             let (seq, entry) = short(row, self.conversation, self.place)?;
             if entry.is_none() {
                 others.push(seq);
@@ -241,14 +242,8 @@ impl Range {
         }
         let tuple =
             |seq: &Seq| -> [Value; 2] { [sql(self.conversation.0).into(), sql(seq.0).into()] };
-        let tuples: Vec<[Value; 2]> = seqs.iter().map(tuple).collect();
-        let text = concat!(
-            "SELECT ",
-            message_columns!(),
-            " FROM message WHERE (conversation_id, seq) IN "
-        );
-        let found = Sql::new(context.dialect, text)
-            .tuples(&tuples)
+        let tuples = seqs.iter().map(tuple);
+        let found = Sql::lookup(context.dialect, MESSAGES, tuples)
             .all(&context.reader)
             .await?;
         let row = |row| message(row).map(|((_, seq), row)| (seq, row));

@@ -4,16 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use parlor_core::id::{ConversationRef, GroupId, Seq, SessionId, UserId};
-use parlor_core::log::Role;
-use parlor_core::name::Name;
 use parlor_core::protocol::reply::{FriendItem, GroupItem, InviteItem};
 use parlor_core::store::{ConversationState, Roster};
 use parlor_core::time::Timestamp;
-use sea_orm::{DatabaseTransaction, DbErr, QueryResult};
+use sea_orm::{DatabaseTransaction, DbErr};
 
-use crate::convert::{column, conversation, friend_state, member, name, number, optional};
+use crate::convert::{conversation, friend_state, member, name, unsql};
 use crate::dialect::Dialect;
-use crate::sql::Sql;
+use crate::sql::{Row, Sql};
 
 /// How many rosters are read with one set of queries.
 const TOGETHER: usize = 64;
@@ -22,7 +20,7 @@ const TOGETHER: usize = 64;
 /// follows.
 macro_rules! state_columns {
     () => {
-        "SELECT m.user_id, c.id, c.low_id, c.high_id, c.last_seq, \
+        "SELECT c.id, c.low_id, c.high_id, c.last_seq, m.user_id, \
          m.role, m.joined_seq, m.delivered_seq, m.read_seq, \
          p.delivered_seq, p.read_seq, g.name \
          FROM member m JOIN conversation c ON c.id = m.conversation_id \
@@ -32,6 +30,22 @@ macro_rules! state_columns {
     };
 }
 pub(super) use state_columns;
+
+/// What [`state_columns`] names.
+pub(super) type StateColumns = (
+    i64,
+    Option<i64>,
+    Option<i64>,
+    i64,
+    i64,
+    String,
+    i64,
+    i64,
+    i64,
+    Option<i64>,
+    Option<i64>,
+    Option<String>,
+);
 
 /// A user who was found.
 #[derive(Debug)]
@@ -79,26 +93,27 @@ struct Rosters<'a> {
 
 impl Rosters<'_> {
     /// Reads rows of these users: `text` ends with `IN `.
-    async fn rows(&self, text: &'static str, end: &'static str) -> Result<Vec<QueryResult>, DbErr> {
+    async fn rows<R: Row>(&self, text: &'static str, end: &'static str) -> Result<Vec<R>, DbErr> {
         let sql = Sql::new(self.dialect, text).list(self.users).then(end);
-        sql.all(self.transaction).await
+        sql.rows(self.transaction).await
     }
 
-    /// Returns the roster of the user whom a row's first column names.
-    fn of(&mut self, row: &QueryResult) -> Result<Option<&mut Roster>, DbErr> {
-        let user = UserId(number(row, 0)?);
-        Ok(self.found.get_mut(&user).map(|(_, roster)| roster))
+    /// Returns the roster of a user.
+    fn of(&mut self, user: i64) -> Option<&mut Roster> {
+        let (_, roster) = self.found.get_mut(&UserId(unsql(user)))?;
+        Some(roster)
     }
 
     async fn accounts(&mut self) -> Result<(), DbErr> {
         let text = "SELECT id, name, version, locked FROM `user` \
              WHERE name IS NOT NULL AND id IN ";
-        for row in self.rows(text, "").await? {
-            let user = UserId(number(&row, 0)?);
+        let rows: Vec<(i64, String, i64, i64)> = self.rows(text, "").await?;
+        for (user, called, version, locked) in rows {
+            let user = UserId(unsql(user));
             let roster = Roster {
                 user,
-                name: named(&row, 1)?,
-                version: number(&row, 2)?,
+                name: name(&called)?,
+                version: unsql(version),
                 friends: Vec::new(),
                 groups: Vec::new(),
                 invites: Vec::new(),
@@ -106,7 +121,7 @@ impl Rosters<'_> {
                 conversations: Vec::new(),
                 sessions: Vec::new(),
             };
-            self.found.insert(user, (column(&row, 3)?, roster));
+            self.found.insert(user, (locked != 0, roster));
         }
         Ok(())
     }
@@ -116,9 +131,9 @@ impl Rosters<'_> {
              FROM friendship f JOIN `user` u ON u.id = f.other_id \
              WHERE u.name IS NOT NULL AND f.user_id IN ";
         let end = " ORDER BY f.user_id, f.other_id";
-        for row in self.rows(text, end).await? {
-            let item = friend(&row, 1)?;
-            if let Some(roster) = self.of(&row)? {
+        for (user, other, called, state) in self.rows(text, end).await? {
+            let item = friend((other, called, state))?;
+            if let Some(roster) = self.of(user) {
                 roster.friends.push(item);
             }
         }
@@ -127,12 +142,14 @@ impl Rosters<'_> {
 
     async fn conversations(&mut self) -> Result<(), DbErr> {
         let end = " ORDER BY m.user_id, c.id";
-        for row in self.rows(concat!(state_columns!(), " IN "), end).await? {
-            let user = UserId(number(&row, 0)?);
-            let Some((state, group)) = state(&row, user)? else {
+        let text = concat!(state_columns!(), " IN ");
+        let rows: Vec<StateColumns> = self.rows(text, end).await?;
+        for row in rows {
+            let user = row.4;
+            let Some((state, group)) = state(row)? else {
                 continue;
             };
-            if let Some(roster) = self.of(&row)? {
+            if let Some(roster) = self.of(user) {
                 roster.conversations.push(state);
                 roster.groups.extend(group);
             }
@@ -146,13 +163,15 @@ impl Rosters<'_> {
     async fn invites(&mut self) -> Result<(), DbErr> {
         let text = "SELECT i.user_id, i.group_id, g.name, i.by_id \
              FROM invitation i JOIN `group` g ON g.id = i.group_id WHERE i.user_id IN ";
-        for row in self.rows(text, " ORDER BY i.user_id, i.group_id").await? {
+        let rows: Vec<(i64, i64, String, i64)> =
+            self.rows(text, " ORDER BY i.user_id, i.group_id").await?;
+        for (user, group, called, by) in rows {
             let item = InviteItem {
-                group: GroupId(number(&row, 1)?),
-                name: named(&row, 2)?,
-                by: UserId(number(&row, 3)?),
+                group: GroupId(unsql(group)),
+                name: name(&called)?,
+                by: UserId(unsql(by)),
             };
-            if let Some(roster) = self.of(&row)? {
+            if let Some(roster) = self.of(user) {
                 roster.invites.push(item);
             }
         }
@@ -162,9 +181,11 @@ impl Rosters<'_> {
     async fn waiting(&mut self) -> Result<(), DbErr> {
         let text = "SELECT j.user_id, j.group_id, g.name \
              FROM join_request j JOIN `group` g ON g.id = j.group_id WHERE j.user_id IN ";
-        for row in self.rows(text, " ORDER BY j.user_id, j.group_id").await? {
-            let item = (GroupId(number(&row, 1)?), named(&row, 2)?);
-            if let Some(roster) = self.of(&row)? {
+        let rows: Vec<(i64, i64, String)> =
+            self.rows(text, " ORDER BY j.user_id, j.group_id").await?;
+        for (user, group, called) in rows {
+            let item = (GroupId(unsql(group)), name(&called)?);
+            if let Some(roster) = self.of(user) {
                 roster.waiting.push(item);
             }
         }
@@ -173,28 +194,26 @@ impl Rosters<'_> {
 
     async fn sessions(&mut self, now: Timestamp) -> Result<(), DbErr> {
         let text = "SELECT user_id, id, expires_at FROM session WHERE user_id IN ";
-        for row in self.rows(text, " ORDER BY user_id, id").await? {
-            let session = SessionId(number(&row, 1)?);
-            let stands = now < Timestamp(number(&row, 2)?);
-            if let (true, Some(roster)) = (stands, self.of(&row)?) {
-                roster.sessions.push(session);
+        for (user, session, expires) in self.rows(text, " ORDER BY user_id, id").await? {
+            let stands = now < Timestamp(unsql(expires));
+            if let (true, Some(roster)) = (stands, self.of(user)) {
+                roster.sessions.push(SessionId(unsql(session)));
             }
         }
         Ok(())
     }
 }
 
-/// Reads a conversation from a user's side, and, where it is one, the group.
+/// Reads a conversation from a member's side, and, where it is one, the group.
 pub(super) fn state(
-    row: &QueryResult,
-    user: UserId,
+    (id, low, high, last, user, role, joined, delivered, read, peer_delivered, peer_read, called): StateColumns,
 ) -> Result<Option<(ConversationState, Option<GroupItem>)>, DbErr> {
-    let (id, place, last) = conversation(row, 1)?;
-    let member = member(row, 5)?;
-    let Some(conversation) = place.seen_by(user) else {
+    let (id, place, last) = conversation((id, low, high, last))?;
+    let member = member((&role, joined, delivered, read))?;
+    let Some(conversation) = place.seen_by(UserId(unsql(user))) else {
         return Ok(None);
     };
-    let peer = optional(row, 9)?.zip(optional(row, 10)?);
+    let peer = peer_delivered.zip(peer_read);
     let state = ConversationState {
         id,
         conversation,
@@ -202,30 +221,25 @@ pub(super) fn state(
         joined: member.joined,
         delivered: member.delivered,
         read: member.read,
-        peer: peer.map(|(delivered, read)| (Seq(delivered), Seq(read))),
+        peer: peer.map(|(delivered, read)| (Seq(unsql(delivered)), Seq(unsql(read)))),
     };
     let group = match conversation {
-        ConversationRef::Group(group) => Some(group_item(group, named(row, 11)?, member.role)),
+        ConversationRef::Group(group) => Some(GroupItem {
+            group,
+            name: name(&called.unwrap_or_default())?,
+            role: member.role,
+        }),
         ConversationRef::User(_) => None,
     };
     Ok(Some((state, group)))
 }
 
-const fn group_item(group: GroupId, name: Name, role: Role) -> GroupItem {
-    GroupItem { group, name, role }
-}
-
-/// Reads `other_id, name, state` from a column on.
-pub(super) fn friend(row: &QueryResult, first: usize) -> Result<FriendItem, DbErr> {
+/// Reads the columns `other_id, name, state` of a friendship.
+pub(super) fn friend((other, called, state): (i64, String, String)) -> Result<FriendItem, DbErr> {
     Ok(FriendItem {
-        user: UserId(number(row, first)?),
-        name: named(row, first + 1)?,
-        state: friend_state(&column::<String>(row, first + 2)?)?,
+        user: UserId(unsql(other)),
+        name: name(&called)?,
+        state: friend_state(&state)?,
         online: None,
     })
-}
-
-/// Reads a name.
-pub(super) fn named(row: &QueryResult, index: usize) -> Result<Name, DbErr> {
-    name(&column::<String>(row, index)?)
 }

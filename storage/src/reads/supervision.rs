@@ -9,7 +9,7 @@ use parlor_core::time::Timestamp;
 use sea_orm::{ColumnTrait as _, EntityTrait as _, QueryFilter as _, QueryOrder as _};
 
 use crate::context::Context;
-use crate::convert::{self, conversation, number, sql, unsql};
+use crate::convert::{self, conversation, sql, unsql};
 use crate::entity::session;
 use crate::reads::{ReadError, find};
 use crate::sql::Sql;
@@ -66,14 +66,14 @@ pub(super) async fn entry(context: &Context, message: &MessageRef) -> Result<Rea
         }
         .bind(sql(seq.0)),
     };
-    let row = query.one(&context.reader).await?;
-    let row = row.ok_or(ErrorCode::NoSuchMessage)?;
-    let (conversation, place, _) = conversation(&row, 0)?;
+    let row = query.rows(&context.reader).await?.pop();
+    let (id, low, high, last, seq, from, at) = row.ok_or(ErrorCode::NoSuchMessage)?;
+    let (conversation, place, _) = conversation((id, low, high, last))?;
     Ok(ReadDone::Entry(StoredEntry {
         conversation,
         place,
-        seq: Seq(number(&row, 4)?),
-        from: UserId(number(&row, 5)?),
-        at: Timestamp(number(&row, 6)?),
+        seq: Seq(unsql(seq)),
+        from: UserId(unsql(from)),
+        at: Timestamp(unsql(at)),
     }))
 }
