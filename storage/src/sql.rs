@@ -191,10 +191,10 @@ impl Sql {
     /// Ends a statement that inserts rows, of which MySQL is given powers of two.
     fn insert<const N: usize>(mut self, rows: impl ExactSizeIterator<Item = [Value; N]>) -> Self {
         if self.dialect == Dialect::Sqlite && missing(rows.len()) > 0 {
-            let begun = self.then("SELECT * FROM ");
+            let begun = self.then(" SELECT * FROM ");
             return begun.given(rows).then(" WHERE column1 IS NOT NULL");
         }
-        self.text.push_str("VALUES ");
+        self.text.push_str(" VALUES ");
         for (index, row) in rows.enumerate() {
             self.row(index == 0, row);
         }
