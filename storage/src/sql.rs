@@ -76,6 +76,17 @@ impl Sql {
         self
     }
 
+    /// Adds how many rows are wanted at most.
+    pub(crate) fn limit(self, rows: i64) -> Self {
+        let text = match self.dialect {
+            // A bare `?` would have SQLite prepare the statement again for each number
+            // (`sqlite3_bind_*` and `sqlite3_clear_bindings` expire it).
+            Dialect::Sqlite => " LIMIT ? + 0",
+            Dialect::MySql => " LIMIT ?",
+        };
+        self.then(text).bind(rows)
+    }
+
     /// Adds a list of numbers, at most [`CHUNK`], in parentheses.
     pub(crate) fn list(mut self, numbers: &[i64]) -> Self {
         self.text.push('(');

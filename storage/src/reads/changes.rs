@@ -53,12 +53,12 @@ fn behind(query: Sql, since: Timestamp, after: Option<(Timestamp, u64)>, limit: 
     query
         .then(
             "updated_at >= ? AND (updated_at > ? OR (updated_at = ? AND id > ?)) \
-             ORDER BY updated_at, id LIMIT ?",
+             ORDER BY updated_at, id",
         )
         // The position is not before the moment, save at the start: this is where to begin.
         .bind(sql(since.max(at).0))
         .bind(sql(at.0))
         .bind(sql(at.0))
         .bind(sql(id))
-        .bind(i64::from(limit))
+        .limit(i64::from(limit))
 }

@@ -103,7 +103,7 @@ pub(super) async fn friends(
 ) -> Result<ReadDone, ReadError> {
     let text = "SELECT f.other_id, u.name, f.state FROM friendship f \
          JOIN `user` u ON u.id = f.other_id WHERE u.name IS NOT NULL \
-         AND f.user_id = ? AND f.other_id > ? ORDER BY f.other_id LIMIT ?";
+         AND f.user_id = ? AND f.other_id > ? ORDER BY f.other_id";
     let after = after.map_or(0, |user| user.0);
     let rows = page(context, text, reader.0, after, limit).await?;
     let items = rows.into_iter().map(friend);
@@ -119,7 +119,7 @@ pub(super) async fn groups(
 ) -> Result<ReadDone, ReadError> {
     let text = concat!(
         state_columns!(),
-        " = ? AND c.low_id IS NULL AND c.id > ? ORDER BY c.id LIMIT ?"
+        " = ? AND c.low_id IS NULL AND c.id > ? ORDER BY c.id"
     );
     let after = after.map_or(0, |group| group.0);
     let mut items = Vec::new();
@@ -138,11 +138,11 @@ pub(super) async fn conversations(
     let direct = concat!(
         state_columns!(),
         " = ? AND c.low_id + c.high_id - m.user_id > ? \
-         ORDER BY c.low_id + c.high_id - m.user_id LIMIT ?"
+         ORDER BY c.low_id + c.high_id - m.user_id"
     );
     let group = concat!(
         state_columns!(),
-        " = ? AND c.low_id IS NULL AND c.id > ? ORDER BY c.id LIMIT ?"
+        " = ? AND c.low_id IS NULL AND c.id > ? ORDER BY c.id"
     );
     let (user, group_after) = match after {
         None => (Some(0), 0),
@@ -211,7 +211,7 @@ pub(super) async fn members(
     rights::members(row.as_ref(), place.as_ref())?;
     let text = "SELECT m.user_id, u.name, m.role FROM member m JOIN `user` u ON u.id = m.user_id \
          WHERE u.name IS NOT NULL AND m.conversation_id = ? AND m.user_id > ? \
-         ORDER BY m.user_id LIMIT ?";
+         ORDER BY m.user_id";
     let after = after.map_or(0, |user| user.0);
     let rows: Vec<(i64, String, String)> = page(context, text, id.0, after, limit).await?;
     let mut items = Vec::with_capacity(rows.len());
@@ -267,7 +267,7 @@ pub(super) async fn requests(
     rights::requests(row.as_ref(), place.as_ref())?;
     let text = "SELECT j.user_id, u.name FROM join_request j JOIN `user` u ON u.id = j.user_id \
          WHERE u.name IS NOT NULL AND j.group_id = ? AND j.user_id > ? \
-         ORDER BY j.user_id LIMIT ?";
+         ORDER BY j.user_id";
     let after = after.map_or(0, |user| user.0);
     let mut items = Vec::new();
     let rows: Vec<(i64, String)> = page(context, text, id.0, after, limit).await?;
@@ -280,7 +280,7 @@ pub(super) async fn requests(
     Ok(ReadDone::Requests(cut(items, limit)))
 }
 
-/// Reads a page and one row more. The text has three `?`: whose, after which, how many.
+/// Reads a page and one row more. The text has two `?`: whose, and after which.
 async fn page<R: Row>(
     context: &Context,
     text: &'static str,
@@ -291,7 +291,7 @@ async fn page<R: Row>(
     Sql::new(context.dialect, text)
         .bind(sql(of))
         .bind(sql(after))
-        .bind(i64::from(limit) + 1)
+        .limit(i64::from(limit) + 1)
         .rows(&context.reader)
         .await
 }

@@ -14,9 +14,9 @@ use sea_orm::{DbErr, Value};
 use crate::context::Context;
 use crate::convert::{MESSAGES, conversation, message, short, short_columns, sql, unsql};
 use crate::reads::{ReadError, lists};
-use crate::sql::Sql;
+use crate::sql::{CHUNK, Sql};
 
-/// How many rows are read at a time: the texts of a page's limit may exceed its bytes by far.
+/// How many rows are read first: the texts of a page's limit may exceed its bytes by far.
 const ROWS: usize = 64;
 
 /// Reads the first entries above a number.
@@ -135,12 +135,14 @@ impl Range {
         bytes: u32,
     ) -> Result<(Vec<Arc<Entry>>, bool), DbErr> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX).max(1);
-        let mut left = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let mut left = bytes;
         let (mut low, mut high) = (self.low, self.high);
         let mut page: Vec<Arc<Entry>> = Vec::new();
+        let mut rows = ROWS;
         while low <= high {
             // One more than is wanted says whether more follow.
-            let wanted = limit.saturating_sub(page.len()).saturating_add(1).min(ROWS);
+            let wanted = limit.saturating_sub(page.len()).saturating_add(1).min(rows);
             let entries = self.entries(context, low, high, wanted).await?;
             let exhausted = entries.len() < wanted;
             for entry in entries {
@@ -159,6 +161,9 @@ impl Range {
             if exhausted {
                 break;
             }
+            // As many as fill the page if they are like those before.
+            let mean = (bytes - left) / page.len().max(1);
+            rows = (left / mean.max(1)).clamp(ROWS, CHUNK);
         }
         Ok((page, false))
     }
@@ -177,21 +182,21 @@ impl Range {
                 "SELECT ",
                 short_columns!(),
                 " FROM message WHERE conversation_id = ? AND seq BETWEEN ? AND ? \
-                 ORDER BY seq DESC LIMIT ?"
+                 ORDER BY seq DESC"
             )
         } else {
             concat!(
                 "SELECT ",
                 short_columns!(),
                 " FROM message WHERE conversation_id = ? AND seq BETWEEN ? AND ? \
-                 ORDER BY seq LIMIT ?"
+                 ORDER BY seq"
             )
         };
         let found = Sql::new(context.dialect, text)
             .bind(sql(self.conversation.0))
             .bind(sql(low.0))
             .bind(sql(high.0))
-            .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+            .limit(i64::try_from(limit).unwrap_or(i64::MAX))
             .rows(&context.reader)
             .await?;
         let mut entries = Vec::with_capacity(found.len());
