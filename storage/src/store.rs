@@ -131,10 +131,12 @@ impl SqlStore {
             tasks.push(spawn(password::run(context, hasher, jobs, writes)));
         }
         for _ in 0..GROUPED_READERS {
-            tasks.push(spawn(grouped::run(Arc::clone(&context), to_group.clone())));
+            let run = grouped::run(Arc::clone(&context), to_group.clone());
+            tasks.push(spawn_blocking(|| block_on(run)));
         }
         for _ in 0..options.readers.max(1) {
-            tasks.push(spawn(reads::run(Arc::clone(&context), to_read.clone())));
+            let run = reads::run(Arc::clone(&context), to_read.clone());
+            tasks.push(spawn_blocking(|| block_on(run)));
         }
         let shared = Shared {
             context,
