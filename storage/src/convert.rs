@@ -335,8 +335,11 @@ pub(crate) fn message_values(
     ]
 }
 
-/// How many columns [`plain_columns`] names.
-pub(crate) const PLAIN_COLUMNS: usize = 10;
+/// How many values [`PLAIN_ROW`] has.
+pub(crate) const PLAIN_VALUES: usize = 7;
+
+/// A row of [`plain_columns`].
+pub(crate) const PLAIN_ROW: &str = "(?,?,?,'text',?,?,?,FALSE,FALSE,?)";
 
 /// Those of [`message_columns`] that a new text has which neither replies nor carries anything.
 macro_rules! plain_columns {
@@ -347,41 +350,39 @@ macro_rules! plain_columns {
 }
 pub(crate) use plain_columns;
 
-/// Tells whether [`plain_values`] says everything of an entry.
-pub(crate) const fn is_plain(row: &MessageRow) -> bool {
-    matches!(
-        row,
-        MessageRow {
-            kind: Kind::Text {
-                reply_to: None,
-                meta: None,
-                ..
-            },
-            change: None,
-            ..
-        }
-    )
-}
-
-/// Writes a plain entry, as values of [`plain_columns`].
+/// Returns the values of [`PLAIN_ROW`] for a new text, if those say everything of it.
 pub(crate) fn plain_values(
     conversation: ConversationId,
     seq: Seq,
     row: &MessageRow,
-) -> [Value; PLAIN_COLUMNS] {
-    let (kind, columns) = columns(&row.kind);
-    [
+) -> Option<[Value; PLAIN_VALUES]> {
+    let MessageRow {
+        from,
+        at,
+        kind:
+            Kind::Text {
+                key,
+                digest,
+                text,
+                reply_to: None,
+                meta: None,
+                edited: false,
+                recalled: false,
+            },
+        change: None,
+    } = row
+    else {
+        return None;
+    };
+    Some([
         sql(conversation.0).into(),
         sql(seq.0).into(),
-        sql(row.from.0).into(),
-        kind.into(),
-        columns.key.into(),
-        columns.digest.into(),
-        columns.body.map(str::to_owned).into(),
-        columns.edited.into(),
-        columns.recalled.into(),
-        sql(row.at.0).into(),
-    ]
+        sql(from.0).into(),
+        key.as_str().as_bytes().to_vec().into(),
+        digest.0.to_vec().into(),
+        (**text).to_owned().into(),
+        sql(at.0).into(),
+    ])
 }
 
 fn columns(kind: &Kind) -> (&'static str, Columns<'_>) {

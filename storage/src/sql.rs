@@ -104,9 +104,7 @@ impl Sql {
             Dialect::Sqlite => "(VALUES ",
             Dialect::MySql => "(",
         });
-        for (index, tuple) in padded(tuples).enumerate() {
-            self.row(index == 0, tuple.clone());
-        }
+        self.rows_of(&places(N), padded(tuples).cloned());
         self.text.push(')');
         self
     }
@@ -121,7 +119,8 @@ impl Sql {
         match dialect {
             // Tuple by tuple: after `IN`, SQLite would first make a table of them.
             Dialect::Sqlite => {
-                let mut sql = begun.given(tuples).then(" CROSS JOIN ").then(table);
+                let begun = begun.given(&places(N), tuples);
+                let mut sql = begun.then(" CROSS JOIN ").then(table);
                 for (index, column) in by.into_iter().enumerate() {
                     sql.text.push_str(if index == 0 { " ON " } else { " AND " });
                     sql.text.push_str(column);
@@ -139,13 +138,15 @@ impl Sql {
     }
 
     /// Adds rows, at most [`CHUNK`], as one of SQLite's tables whose columns are called `column1` and
-    /// so on; more rows follow that are null throughout.
-    fn given<const N: usize>(mut self, rows: impl ExactSizeIterator<Item = [Value; N]>) -> Self {
+    /// so on, each with this text; more rows follow whose values are null.
+    fn given<const N: usize>(
+        mut self,
+        text: &str,
+        rows: impl ExactSizeIterator<Item = [Value; N]>,
+    ) -> Self {
         self.text.push_str("(VALUES ");
         let nothing = std::iter::repeat_n([const { Value::BigInt(None) }; N], missing(rows.len()));
-        for (index, row) in rows.chain(nothing).enumerate() {
-            self.row(index == 0, row);
-        }
+        self.rows_of(text, rows.chain(nothing));
         self.text.push(')');
         self
     }
@@ -200,25 +201,32 @@ impl Sql {
     }
 
     /// Ends a statement that inserts rows, of which MySQL is given powers of two.
-    fn insert<const N: usize>(mut self, rows: impl ExactSizeIterator<Item = [Value; N]>) -> Self {
+    fn insert<const N: usize>(
+        mut self,
+        text: &str,
+        rows: impl ExactSizeIterator<Item = [Value; N]>,
+    ) -> Self {
         if self.dialect == Dialect::Sqlite && missing(rows.len()) > 0 {
             let begun = self.then(" SELECT * FROM ");
-            return begun.given(rows).then(" WHERE column1 IS NOT NULL");
+            return begun.given(text, rows).then(" WHERE column1 IS NOT NULL");
         }
         self.text.push_str(" VALUES ");
-        for (index, row) in rows.enumerate() {
-            self.row(index == 0, row);
-        }
+        self.rows_of(text, rows);
         self
     }
 
-    fn row<const N: usize>(&mut self, first: bool, row: [Value; N]) {
-        self.text.push_str(if first { "(" } else { ",(" });
-        for (column, value) in row.into_iter().enumerate() {
-            self.text.push_str(if column == 0 { "?" } else { ",?" });
-            self.values.push(value);
+    /// Adds rows, each with this text, between commas.
+    fn rows_of<const N: usize>(&mut self, text: &str, rows: impl Iterator<Item = [Value; N]>) {
+        let (count, _) = rows.size_hint();
+        self.text.reserve(count * (text.len() + 1));
+        self.values.reserve(count * N);
+        for (index, row) in rows.enumerate() {
+            if index > 0 {
+                self.text.push(',');
+            }
+            self.text.push_str(text);
+            self.values.extend(row);
         }
-        self.text.push(')');
     }
 
     fn statement(self) -> Statement {
@@ -308,11 +316,12 @@ fn in_json(names: &str, query: &str) -> String {
 
 /// Inserts rows, of whose columns the first is never null, with few statements: on MySQL each of a
 /// power of two of rows and, but for a single one, of no more bytes than it takes well. `into` names
-/// the table and the columns.
+/// the table and the columns; `text` is a row, with a `?` for each value.
 pub(crate) async fn insert<const N: usize, C: ConnectionTrait>(
     connection: &C,
     dialect: Dialect,
     into: &'static str,
+    text: &str,
     rows: Vec<[Value; N]>,
 ) -> Result<(), DbErr> {
     let mut rows = rows.into_iter();
@@ -327,11 +336,16 @@ pub(crate) async fn insert<const N: usize, C: ConnectionTrait>(
         };
         Sql::new(dialect, verb)
             .then(into)
-            .insert(rows.by_ref().take(size))
+            .insert(text, rows.by_ref().take(size))
             .run(connection)
             .await?;
     }
     Ok(())
+}
+
+/// Returns the text of a row with a `?` for each of so many values.
+pub(crate) fn places(values: usize) -> String {
+    format!("({})", vec!["?"; values].join(","))
 }
 
 /// Returns how many rows, one at least, hold so many bytes.
@@ -407,7 +421,8 @@ mod tests {
             let database = Database::connect("sqlite::memory:").await.unwrap();
             let tuples =
                 texts.map(|text| [Value::from(text), Value::String(None), i64::MAX.into()]);
-            let sql = Sql::new(Dialect::Sqlite, "SELECT * FROM ").given(tuples.into_iter());
+            let sql =
+                Sql::new(Dialect::Sqlite, "SELECT * FROM ").given("(?,?,?)", tuples.into_iter());
             let sql = sql.then(" WHERE column1 IS NOT NULL");
             sql.rows(&database).await.unwrap()
         });

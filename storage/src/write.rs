@@ -7,11 +7,11 @@ use parlor_core::time::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr, Value};
 
 use crate::convert::{
-    MESSAGE_COLUMNS, PLAIN_COLUMNS, is_plain, message_columns, message_values, plain_columns,
+    MESSAGE_COLUMNS, PLAIN_ROW, PLAIN_VALUES, message_columns, message_values, plain_columns,
     plain_values, sql,
 };
 use crate::dialect::Dialect;
-use crate::sql::{CHUNK, Sql, Update, insert};
+use crate::sql::{CHUNK, Sql, Update, insert, places};
 
 /// Writes every change of a view.
 pub(crate) async fn write(
@@ -52,7 +52,7 @@ impl Writer<'_> {
         into: &'static str,
         rows: Vec<[Value; N]>,
     ) -> Result<(), DbErr> {
-        insert(self.transaction, self.dialect, into, rows).await
+        insert(self.transaction, self.dialect, into, &places(N), rows).await
     }
 
     /// Deletes rows by a pair of numbers: `text` ends with `IN `.
@@ -235,14 +235,14 @@ impl Writer<'_> {
 
     async fn messages(&self, view: &View) -> Result<(), DbErr> {
         let mut inserts: Vec<[Value; MESSAGE_COLUMNS]> = Vec::new();
-        let mut plain: Vec<[Value; PLAIN_COLUMNS]> = Vec::new();
+        let mut plain: Vec<[Value; PLAIN_VALUES]> = Vec::new();
         for change in view.messages.changes() {
             match change {
-                Change::Insert((conversation, seq), row) if is_plain(row) => {
-                    plain.push(plain_values(*conversation, *seq, row));
-                }
                 Change::Insert((conversation, seq), row) => {
-                    inserts.push(message_values(*conversation, *seq, row));
+                    match plain_values(*conversation, *seq, row) {
+                        Some(values) => plain.push(values),
+                        None => inserts.push(message_values(*conversation, *seq, row)),
+                    }
                 }
                 Change::Update(key, row) => self.update_message(*key, row).await?,
                 Change::Delete(key) => return Err(never("message", key)),
@@ -251,7 +251,7 @@ impl Writer<'_> {
         let into = concat!("message (", message_columns!(), ")");
         self.insert(into, inserts).await?;
         let into = concat!("message (", plain_columns!(), ")");
-        self.insert(into, plain).await
+        insert(self.transaction, self.dialect, into, PLAIN_ROW, plain).await
     }
 
     /// Writes what may change of a message: its text, and what became of it.

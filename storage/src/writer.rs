@@ -220,7 +220,7 @@ impl Writer {
         let context = Arc::clone(&self.context);
         let mut needs = ReadSet::default();
         for command in commands {
-            needs.merge(rules::read_set(command));
+            rules::read_also(command, &mut needs);
         }
         for _ in 0..ROUNDS {
             let mut view = View::new(Timestamp::default(), context.options.limits);

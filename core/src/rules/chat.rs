@@ -9,15 +9,13 @@ use crate::name::Key;
 use crate::protocol::{ErrorCode, RequestError};
 use crate::store::{Done, Kind, MessageRow, ReadSet, Refusal, View};
 
-use super::lookup::{self, Log, places};
+use super::lookup::{self, Log};
 use super::plan::{Plan, Step, erased};
 use super::{digest, group};
 
-pub(super) fn read_for_send(user: UserId, place: Place, key: &Key) -> ReadSet {
-    ReadSet {
-        keys: BTreeSet::from([(user, key.clone())]),
-        ..read_for_rights(user, place)
-    }
+pub(super) fn read_for_send(set: &mut ReadSet, user: UserId, place: Place, key: &Key) {
+    set.keys.insert((user, key.clone()));
+    read_for_rights(set, user, place);
 }
 
 pub(super) fn send(
@@ -62,10 +60,12 @@ pub(super) fn send(
 }
 
 pub(super) fn read_for_message(user: UserId, place: Place, seq: Seq) -> ReadSet {
-    ReadSet {
+    let mut set = ReadSet {
         messages: BTreeSet::from([(place, seq)]),
-        ..read_for_rights(user, place)
-    }
+        ..ReadSet::default()
+    };
+    read_for_rights(&mut set, user, place);
+    set
 }
 
 pub(super) fn edit(
@@ -244,17 +244,18 @@ fn settled(seq: Seq, target: &MessageRow) -> Plan {
     Plan::new(Done::Appended { seq, at })
 }
 
-fn read_for_rights(user: UserId, place: Place) -> ReadSet {
-    let mut read = places([place]);
+fn read_for_rights(set: &mut ReadSet, user: UserId, place: Place) {
+    set.places.insert(place);
     match place {
         Place::Direct(pair) => {
             if let Some(other) = pair.other(user) {
-                read.friendships = BTreeSet::from([(user, other), (other, user)]);
+                set.friendships.extend([(user, other), (other, user)]);
             }
         }
-        Place::Group(_) => read.members = BTreeSet::from([(place, user)]),
+        Place::Group(_) => {
+            set.members.insert((place, user));
+        }
     }
-    read
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use crate::store::{
 use crate::time::Timestamp;
 
 use super::plan::erased;
-use super::{apply, read_set};
+use super::{apply, read_also};
 
 pub(super) const ANN: UserId = UserId(1);
 pub(super) const BEN: UserId = UserId(2);
@@ -112,7 +112,7 @@ impl World {
     pub(super) fn transact(&mut self, commands: &[Command]) -> Outcome {
         let mut set = ReadSet::default();
         for command in commands {
-            set.merge(read_set(command));
+            read_also(command, &mut set);
         }
         for rounds in 1..10 {
             let mut view = self.load(&set);

@@ -38,7 +38,14 @@ use plan::Plan;
 /// these.
 #[must_use]
 pub fn read_set(command: &Command) -> ReadSet {
-    match command {
+    let mut set = ReadSet::default();
+    read_also(command, &mut set);
+    set
+}
+
+/// Adds the rows that a command needs to those of others.
+pub fn read_also(command: &Command, set: &mut ReadSet) {
+    let needs = match command {
         Command::Register { name, .. } => account::read_for_register(name),
         Command::OpenSession { user, .. } => account::read_for_open_session(*user),
         Command::OpenSessionOf { identity, name, .. } => {
@@ -71,14 +78,16 @@ pub fn read_set(command: &Command) -> ReadSet {
             user, group, other, ..
         } => group_member::read_for_role(*user, *group, *other),
         Command::GroupUpdate { user, group, .. } => group::read_for_update(*user, *group),
+        // Most are of this kind: a set for each would cost more than all that is looked up.
         Command::Send {
             user, place, key, ..
-        } => chat::read_for_send(*user, *place, key),
+        } => return chat::read_for_send(set, *user, *place, key),
         Command::Edit {
             user, place, seq, ..
         }
         | Command::Recall { user, place, seq } => chat::read_for_message(*user, *place, *seq),
-    }
+    };
+    set.merge(needs);
 }
 
 /// Carries a command out on a view, or refuses it and leaves the view as it was.

@@ -27,18 +27,7 @@ pub(crate) enum Statements {
 }
 
 /// A row of the log.
-type Row = (
-    i64,
-    i64,
-    i64,
-    String,
-    Vec<u8>,
-    Vec<u8>,
-    String,
-    bool,
-    bool,
-    i64,
-);
+type Row = (i64, i64, i64, Vec<u8>, Vec<u8>, String, i64);
 
 /// The messages that a store wrote, in their order, and whose conversations they are in.
 pub(crate) struct Written {
@@ -50,8 +39,8 @@ pub(crate) struct Written {
 pub(crate) async fn written(file: &Path) -> Result<Written, Failed> {
     let mut connection = connect(file).await?;
     let messages = query_as(
-        "SELECT conversation_id, seq, sender_id, kind, message_key, digest, body, edited, recalled, \
-         created_at FROM message ORDER BY rowid",
+        "SELECT conversation_id, seq, sender_id, message_key, digest, body, created_at \
+         FROM message ORDER BY rowid",
     )
     .fetch_all(&mut connection)
     .await?;
@@ -157,7 +146,7 @@ impl Bare {
         pairs: &BTreeMap<i64, (i64, i64)>,
     ) -> Result<(), Failed> {
         let (mut between, mut keys) = (BTreeSet::new(), BTreeSet::new());
-        for (conversation, _, sender, _, key, ..) in messages {
+        for (conversation, _, sender, key, ..) in messages {
             between.insert(*pairs.get(conversation).ok_or("whose conversation?")?);
             keys.insert((*sender, key));
         }
@@ -191,7 +180,7 @@ impl Bare {
     /// Writes the ends of logs and the messages.
     async fn write(&mut self, messages: &[Row]) -> Result<(), Failed> {
         let ends: BTreeMap<i64, (i64, i64)> =
-            messages.iter().map(|row| (row.0, (row.1, row.9))).collect();
+            messages.iter().map(|row| (row.0, (row.1, row.6))).collect();
         for ends in Vec::from_iter(ends).chunks(MOST) {
             let mut query = query(self.text("ends", ENDS, ends.len()));
             // Places that are left over repeat the last.
@@ -204,17 +193,14 @@ impl Bare {
         for rows in messages.chunks(MOST) {
             let mut query =
                 query(self.text("messages", statements::messages(rows.len()), rows.len()));
-            for (conversation, seq, sender, kind, key, digest, body, edited, recalled, at) in rows {
+            for (conversation, seq, sender, key, digest, body, at) in rows {
                 query = query
                     .bind(conversation)
                     .bind(seq)
                     .bind(sender)
-                    .bind(kind)
                     .bind(key.as_slice())
                     .bind(digest.as_slice())
                     .bind(body)
-                    .bind(edited)
-                    .bind(recalled)
                     .bind(at);
             }
             query.execute(&mut self.connection).await?;

@@ -50,8 +50,8 @@ pub(crate) const ENDS: Listed = Listed {
 const ALL_MESSAGES: Listed = Listed {
     before: "INSERT OR FAIL INTO message (conversation_id, seq, sender_id, kind, message_key, \
              digest, body, edited, recalled, created_at) VALUES ",
-    first: "(?,?,?,?,?,?,?,?,?,?)",
-    next: ",(?,?,?,?,?,?,?,?,?,?)",
+    first: "(?,?,?,'text',?,?,?,FALSE,FALSE,?)",
+    next: ",(?,?,?,'text',?,?,?,FALSE,FALSE,?)",
     after: "",
 };
 
@@ -59,8 +59,8 @@ const ALL_MESSAGES: Listed = Listed {
 const SOME_MESSAGES: Listed = Listed {
     before: "INSERT OR FAIL INTO message (conversation_id, seq, sender_id, kind, message_key, \
              digest, body, edited, recalled, created_at) SELECT * FROM (VALUES ",
-    first: "(?,?,?,?,?,?,?,?,?,?)",
-    next: ",(?,?,?,?,?,?,?,?,?,?)",
+    first: "(?,?,?,'text',?,?,?,FALSE,FALSE,?)",
+    next: ",(?,?,?,'text',?,?,?,FALSE,FALSE,?)",
     after: ") WHERE column1 IS NOT NULL",
 };
 

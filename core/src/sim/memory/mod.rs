@@ -294,7 +294,7 @@ impl MemoryStore {
     ) -> Vec<Result<Applied, StoreFailure>> {
         let mut needs = ReadSet::default();
         for command in commands {
-            needs.merge(rules::read_set(command));
+            rules::read_also(command, &mut needs);
         }
         for _ in 0..ROUNDS {
             let mut view = self.tables.load(&needs, self.limits, now);
