@@ -117,19 +117,19 @@ pub(crate) fn conversation(
 
 /// Reads the columns `role, joined_seq, delivered_seq, read_seq` of `member`.
 pub(crate) fn member(
-    (role_name, joined, delivered, read): (&str, i64, i64, i64),
+    (called, joined, delivered, read): (String, i64, i64, i64),
 ) -> Result<MemberRow, DbErr> {
     Ok(MemberRow {
-        role: role(role_name)?,
+        role: role(&called)?,
         joined: Seq(unsql(joined)),
         delivered: Seq(unsql(delivered)),
         read: Seq(unsql(read)),
     })
 }
 
-pub(crate) fn member_model(model: &member::Model) -> Result<MemberRow, DbErr> {
+pub(crate) fn member_model(model: member::Model) -> Result<MemberRow, DbErr> {
     member((
-        &model.role,
+        model.role,
         model.joined_seq,
         model.delivered_seq,
         model.read_seq,

@@ -21,7 +21,7 @@ use crate::entity::session;
 use crate::failure::Failure;
 use crate::queue::{Reply, deliver};
 use crate::reads::roster::{self, Account};
-use crate::sql::{CHUNK, Row, Sql};
+use crate::sql::{Row, rows_by_ids};
 
 /// The most requests that are read together.
 const MOST: usize = 256;
@@ -161,12 +161,7 @@ impl Reader<'_> {
         ids: impl Iterator<Item = u64>,
     ) -> Result<Vec<R>, DbErr> {
         let ids: Vec<i64> = ids.map(sql).collect();
-        let mut rows = Vec::new();
-        for chunk in ids.chunks(CHUNK) {
-            let sql = Sql::new(self.context.dialect, text).list(chunk);
-            rows.extend(sql.rows(self.transaction).await?);
-        }
-        Ok(rows)
+        rows_by_ids(self.transaction, self.context.dialect, text, &ids, "").await
     }
 
     async fn sessions(

@@ -13,7 +13,7 @@ use crate::convert::{
 };
 use crate::dialect::Dialect;
 use crate::entity::{group, session, user};
-use crate::sql::{CHUNK, Lookup, Row, Sql};
+use crate::sql::{CHUNK, Lookup, Row, Sql, look_up, rows_by_ids};
 
 /// Loads rows into a view, which is empty but for its numbers.
 pub(crate) async fn load(
@@ -44,19 +44,6 @@ pub(crate) async fn load(
     loader.view.loaded = set.clone();
     Ok(())
 }
-
-/// The columns of a conversation, and of a member of it.
-type Membership = (
-    i64,
-    Option<i64>,
-    Option<i64>,
-    i64,
-    i64,
-    String,
-    i64,
-    i64,
-    i64,
-);
 
 struct Loader<'a> {
     transaction: &'a DatabaseTransaction,
@@ -89,12 +76,7 @@ impl Loader<'_> {
         ids: &[i64],
         end: &'static str,
     ) -> Result<Vec<R>, DbErr> {
-        let mut rows = Vec::new();
-        for chunk in ids.chunks(CHUNK) {
-            let sql = Sql::new(self.dialect, text).list(chunk).then(end);
-            rows.extend(sql.rows(self.transaction).await?);
-        }
-        Ok(rows)
+        rows_by_ids(self.transaction, self.dialect, text, ids, end).await
     }
 
     /// Reads rows of few columns by tuples.
@@ -103,13 +85,7 @@ impl Loader<'_> {
         what: Lookup<N>,
         tuples: Vec<[Value; N]>,
     ) -> Result<Vec<R>, DbErr> {
-        let mut rows = Vec::new();
-        let mut tuples = tuples.into_iter();
-        while tuples.len() > 0 {
-            let sql = Sql::lookup(self.dialect, what, tuples.by_ref().take(CHUNK));
-            rows.extend(sql.rows(self.transaction).await?);
-        }
-        Ok(rows)
+        look_up(self.transaction, self.dialect, what, tuples).await
     }
 
     async fn users(&mut self, set: &ReadSet) -> Result<(), DbErr> {
@@ -334,7 +310,7 @@ impl Loader<'_> {
             table: "member",
             by: ["conversation_id", "user_id"],
         };
-        let mut rows: Vec<(i64, i64, String, i64, i64, i64)> = self.lookup(members, tuples).await?;
+        let mut rows: Vec<(_, _, _, _, _, _)> = self.lookup(members, tuples).await?;
         let ids: Vec<i64> = set
             .members_of
             .iter()
@@ -345,7 +321,7 @@ impl Loader<'_> {
         rows.extend(self.rows_by_ids(text, &ids, "").await?);
         for (conversation, user, role, joined, delivered, read) in rows {
             let key = (ConversationId(unsql(conversation)), UserId(unsql(user)));
-            let row = member((&role, joined, delivered, read))?;
+            let row = member((role, joined, delivered, read))?;
             self.view.members.load(key, Some(row));
         }
         for key in single {
@@ -360,10 +336,10 @@ impl Loader<'_> {
              m.user_id, m.role, m.joined_seq, m.delivered_seq, m.read_seq \
              FROM member m JOIN conversation c ON c.id = m.conversation_id WHERE m.user_id IN ";
         for row in self.rows_by_ids(text, &ids, "").await? {
-            let (id, low, high, last, user, role, joined, delivered, read): Membership = row;
+            let (id, low, high, last, user, role, joined, delivered, read) = row;
             let user = UserId(unsql(user));
             let (id, place, last) = conversation((id, low, high, last))?;
-            let row = member((&role, joined, delivered, read))?;
+            let row = member((role, joined, delivered, read))?;
             self.view.members.load((id, user), Some(row));
             self.view.conversations.load(id, Some((place, last)));
         }

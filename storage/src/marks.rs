@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::convert::{sql, unsql};
 use crate::dialect::Dialect;
 use crate::failure::Failure;
-use crate::sql::{CHUNK, Sql, Update};
+use crate::sql::{CHUNK, Sql, Update, rows_by_ids};
 
 /// Raises cursors in one transaction.
 pub(crate) async fn raise(context: &Context, marks: &[Mark]) -> Result<(), Failure> {
@@ -77,16 +77,10 @@ async fn ends(
         .map(|(conversation, _)| *conversation)
         .collect();
     conversations.dedup();
-    let mut ends = BTreeMap::new();
-    for chunk in conversations.chunks(CHUNK) {
-        let rows: Vec<(i64, i64)> = Sql::new(
-            dialect,
-            "SELECT id, last_seq FROM conversation WHERE id IN ",
-        )
-        .list(chunk)
-        .rows(transaction)
-        .await?;
-        ends.extend(rows.into_iter().map(|(id, last)| (id, unsql(last))));
-    }
-    Ok(ends)
+    let text = "SELECT id, last_seq FROM conversation WHERE id IN ";
+    let rows: Vec<(i64, i64)> = rows_by_ids(transaction, dialect, text, &conversations, "").await?;
+    Ok(rows
+        .into_iter()
+        .map(|(id, last)| (id, unsql(last)))
+        .collect())
 }

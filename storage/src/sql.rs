@@ -9,7 +9,6 @@
 use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, TryGetableMany, Value};
 use serde::de::DeserializeOwned;
 
-use crate::convert::column;
 use crate::dialect::Dialect;
 
 /// The most elements of one list; longer ones are split.
@@ -255,7 +254,7 @@ impl Sql {
                 let Some(row) = self.one(connection).await? else {
                     return Ok(Vec::new());
                 };
-                let text: String = column(&row, 0)?;
+                let text: String = row.try_get_by_index(0)?;
                 serde_json::from_str(&text).map_err(|error| DbErr::Json(error.to_string()))
             }
             Dialect::MySql => {
@@ -306,6 +305,38 @@ row!("a,b,c,d,e,f" A B C D E F);
 row!("a,b,c,d,e,f,g" A B C D E F G);
 row!("a,b,c,d,e,f,g,h,i" A B C D E F G H I);
 row!("a,b,c,d,e,f,g,h,i,j,k,l" A B C D E F G H I J K L);
+
+/// Reads rows of few columns by numbers: `text` ends with `IN `, `end` follows the list.
+pub(crate) async fn rows_by_ids<R: Row, C: ConnectionTrait>(
+    connection: &C,
+    dialect: Dialect,
+    text: &'static str,
+    ids: &[i64],
+    end: &'static str,
+) -> Result<Vec<R>, DbErr> {
+    let mut rows = Vec::new();
+    for chunk in ids.chunks(CHUNK) {
+        let sql = Sql::new(dialect, text).list(chunk).then(end);
+        rows.extend(sql.rows(connection).await?);
+    }
+    Ok(rows)
+}
+
+/// Looks rows of few columns up.
+pub(crate) async fn look_up<const N: usize, R: Row, C: ConnectionTrait>(
+    connection: &C,
+    dialect: Dialect,
+    what: Lookup<N>,
+    tuples: Vec<[Value; N]>,
+) -> Result<Vec<R>, DbErr> {
+    let mut rows = Vec::new();
+    let mut tuples = tuples.into_iter();
+    while tuples.len() > 0 {
+        let sql = Sql::lookup(dialect, what, tuples.by_ref().take(CHUNK));
+        rows.extend(sql.rows(connection).await?);
+    }
+    Ok(rows)
+}
 
 /// Turns a query into one whose only row holds all of its rows, in their order, as JSON.
 fn in_json(names: &str, query: &str) -> String {
@@ -460,6 +491,13 @@ mod tests {
             text(Dialect::MySql),
             "SELECT id FROM user WHERE (a, b) IN ((?,?),(?,?))"
         );
+    }
+
+    #[test]
+    fn sqlite_need_not_prepare_a_limit_anew_for_each_number() {
+        let text = |dialect| Sql::new(dialect, "SELECT 1").limit(7).text;
+        assert_eq!(text(Dialect::Sqlite), "SELECT 1 LIMIT ? + 0");
+        assert_eq!(text(Dialect::MySql), "SELECT 1 LIMIT ?");
     }
 
     #[test]

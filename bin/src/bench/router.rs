@@ -1,7 +1,8 @@
 //! A router that only moves bytes: the limit that a chat server is compared with.
 //!
 //! The first line of a connection is the number of a channel, and comes back when the connection is on
-//! it; every line after that goes to all others on the channel, as it is. Nothing is parsed, kept or acknowledged.
+//! it; every line after that goes to all others on the channel, as it is. Nothing is parsed, kept or
+//! acknowledged.
 
 use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};

@@ -384,7 +384,7 @@ impl Drop for Pacer {
     }
 }
 
-/// Counts the connections that open, and expects nothing.
+/// Counts the connections that are on their channels, and expects nothing else.
 #[derive(Debug, Default)]
 struct Quiet {
     entered: usize,

@@ -17,7 +17,7 @@ use crate::convert::{self, FRIENDSHIPS, friend_state, name, number, role, sql, u
 use crate::entity::{friendship, group, invitation, member, user};
 use crate::reads::ReadError;
 use crate::reads::roster::{friend, state, state_columns};
-use crate::sql::{CHUNK, Row, Sql};
+use crate::sql::{Row, Sql, look_up};
 
 /// Looks an account up, deleted ones too.
 pub(super) async fn account(context: &Context, id: UserId) -> Result<Option<UserRow>, DbErr> {
@@ -66,7 +66,7 @@ pub(super) async fn member(
     let model = member::Entity::find_by_id((sql(conversation.0), sql(user.0)))
         .one(&context.reader)
         .await?;
-    model.map(|model| convert::member_model(&model)).transpose()
+    model.map(convert::member_model).transpose()
 }
 
 /// Looks a group up, disbanded ones too.
@@ -243,14 +243,11 @@ async fn between(
         .map(|(of, to)| [sql(of.0).into(), sql(to.0).into()])
         .collect();
     let mut states = BTreeMap::new();
-    let mut tuples = tuples.into_iter();
-    while tuples.len() > 0 {
-        let query = Sql::lookup(context.dialect, FRIENDSHIPS, tuples.by_ref().take(CHUNK));
-        let rows: Vec<(i64, i64, String)> = query.rows(&context.reader).await?;
-        for (of, to, state) in rows {
-            let key = (UserId(unsql(of)), UserId(unsql(to)));
-            states.insert(key, friend_state(&state)?);
-        }
+    let rows: Vec<(i64, i64, String)> =
+        look_up(&context.reader, context.dialect, FRIENDSHIPS, tuples).await?;
+    for (of, to, state) in rows {
+        let key = (UserId(unsql(of)), UserId(unsql(to)));
+        states.insert(key, friend_state(&state)?);
     }
     Ok(states)
 }

@@ -11,7 +11,7 @@ use sea_orm::{DatabaseTransaction, DbErr};
 
 use crate::convert::{conversation, friend_state, member, name, unsql};
 use crate::dialect::Dialect;
-use crate::sql::{Row, Sql};
+use crate::sql::{Row, rows_by_ids};
 
 /// How many rosters are read with one set of queries.
 const TOGETHER: usize = 64;
@@ -94,8 +94,7 @@ struct Rosters<'a> {
 impl Rosters<'_> {
     /// Reads rows of these users: `text` ends with `IN `.
     async fn rows<R: Row>(&self, text: &'static str, end: &'static str) -> Result<Vec<R>, DbErr> {
-        let sql = Sql::new(self.dialect, text).list(self.users).then(end);
-        sql.rows(self.transaction).await
+        rows_by_ids(self.transaction, self.dialect, text, self.users, end).await
     }
 
     /// Returns the roster of a user.
@@ -206,10 +205,24 @@ impl Rosters<'_> {
 
 /// Reads a conversation from a member's side, and, where it is one, the group.
 pub(super) fn state(
-    (id, low, high, last, user, role, joined, delivered, read, peer_delivered, peer_read, called): StateColumns,
+    columns: StateColumns,
 ) -> Result<Option<(ConversationState, Option<GroupItem>)>, DbErr> {
+    let (
+        id,
+        low,
+        high,
+        last,
+        user,
+        role,
+        joined,
+        delivered,
+        read,
+        peer_delivered,
+        peer_read,
+        called,
+    ) = columns;
     let (id, place, last) = conversation((id, low, high, last))?;
-    let member = member((&role, joined, delivered, read))?;
+    let member = member((role, joined, delivered, read))?;
     let Some(conversation) = place.seen_by(UserId(unsql(user))) else {
         return Ok(None);
     };
