@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use async_std::future::timeout;
 use async_std::task::sleep;
-use sea_orm::{DatabaseConnection, DbErr};
+use sea_orm::{DatabaseConnection, DatabaseTransaction, DbErr};
 use tracing::warn;
 
 use crate::counters::Counters;
@@ -14,12 +14,15 @@ use crate::dialect::Dialect;
 use crate::failure::Failure;
 use crate::jwt::Jwt;
 use crate::options::{Options, Sink};
+use crate::remembered::{Connections, Version};
 
 /// The database and the settings.
 pub(crate) struct Context {
     pub(crate) dialect: Dialect,
     /// Where changes are made: on SQLite, its one writing connection.
     pub(crate) writer: DatabaseConnection,
+    /// The connections that `writer` has had, where it is one at a time.
+    pub(crate) connections: Arc<Connections>,
     /// Where reads are made.
     pub(crate) reader: DatabaseConnection,
     /// What the pools of these connections ask.
@@ -65,6 +68,17 @@ impl Hindrance for Failure {
 }
 
 impl Context {
+    /// Reads which version of the data a transaction that writes has before it, where that can be
+    /// told.
+    pub(crate) async fn version(
+        &self,
+        transaction: &DatabaseTransaction,
+    ) -> Result<Option<Version>, DbErr> {
+        let connection = self.connections.newest();
+        let data = self.dialect.data_version(transaction).await?;
+        Ok(data.map(|data| Version { connection, data }))
+    }
+
     /// Bounds a piece of work, in time and in tries. It may be repeated: it changes nothing, or
     /// repeating it changes nothing more.
     pub(crate) async fn bounded<T, E, W>(&self, work: impl Fn() -> W) -> Result<T, E>

@@ -101,6 +101,20 @@ impl Dialect {
         }
     }
 
+    /// Reads which version of its data a connection's transaction that writes has before it, where
+    /// the engine tells whether others have written.
+    pub(crate) async fn data_version(
+        self,
+        transaction: &DatabaseTransaction,
+    ) -> Result<Option<i64>, DbErr> {
+        let statement = match self {
+            Self::Sqlite => Statement::from_string(self.backend(), "PRAGMA data_version"),
+            Self::MySql => return Ok(None),
+        };
+        let row = transaction.query_one_raw(statement).await?;
+        row.map(|row| row.try_get_by_index(0)).transpose()
+    }
+
     /// Adds what a table needs on this engine: text of any script; rows kept in the order of their
     /// primary key, unless they come in another. (MySQL keeps that order always. In SQLite, a log
     /// kept so would dirty a page for each conversation of a batch, and commit a third fewer

@@ -36,6 +36,7 @@ mod options;
 mod password;
 mod queue;
 mod reads;
+mod remembered;
 mod schema;
 mod sql;
 mod sqlite;

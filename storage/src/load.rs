@@ -15,7 +15,7 @@ use crate::dialect::Dialect;
 use crate::entity::{group, session, user};
 use crate::sql::{CHUNK, Lookup, Row, Sql, look_up, rows_by_ids};
 
-/// Loads rows into a view, which is empty but for its numbers.
+/// Loads rows into a view, beside those that it has.
 pub(crate) async fn load(
     transaction: &DatabaseTransaction,
     dialect: Dialect,
@@ -40,9 +40,7 @@ pub(crate) async fn load(
     loader.join_requests(set).await?;
     loader.keys(set).await?;
     loader.messages(set).await?;
-    loader.counts(set).await?;
-    loader.view.loaded = set.clone();
-    Ok(())
+    loader.counts(set).await
 }
 
 struct Loader<'a> {

@@ -96,6 +96,7 @@ pub(crate) async fn open(
         writer: pool("READ COMMITTED", WRITERS)
             .await
             .map_err(server.failed())?,
+        connections: Arc::default(),
         reader: pool("REPEATABLE READ", options.readers.max(1) + GROUPED)
             .await
             .map_err(server.failed())?,

@@ -1,6 +1,7 @@
 //! Opening a database by its URL.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use sea_orm::DatabaseConnection;
 
@@ -9,6 +10,7 @@ use crate::dialect::Dialect;
 use crate::error::OpenError;
 use crate::mysql::{self, Server};
 use crate::options::Options;
+use crate::remembered::Connections;
 use crate::sqlite;
 
 /// An open database.
@@ -16,6 +18,8 @@ pub(crate) struct Opened {
     pub(crate) dialect: Dialect,
     /// Where changes are made.
     pub(crate) writer: DatabaseConnection,
+    /// The connections that `writer` has had, where it is one at a time.
+    pub(crate) connections: Arc<Connections>,
     /// Where reads are made.
     pub(crate) reader: DatabaseConnection,
 }
@@ -24,7 +28,7 @@ pub(crate) struct Opened {
 pub(crate) async fn open(
     url: &str,
     options: &Options,
-    doubt: &std::sync::Arc<Doubt>,
+    doubt: &Arc<Doubt>,
 ) -> Result<Opened, OpenError> {
     match Place::of(url)? {
         Place::File(path) => sqlite::open(path, options).await,

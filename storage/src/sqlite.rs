@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_std::task::{sleep, spawn_blocking};
@@ -13,6 +14,7 @@ use crate::dialect::Dialect;
 use crate::error::OpenError;
 use crate::open::Opened;
 use crate::options::Options;
+use crate::remembered::Connections;
 use crate::schema;
 use crate::sql::CHUNK;
 
@@ -38,16 +40,18 @@ pub(crate) async fn open(path: PathBuf, options: &Options) -> Result<Opened, Ope
     let failed = failed(&path);
     let file = path.clone();
     spawn_blocking(move || prepare(&file)).await?;
-    let writer = patiently(|| connect(&path, options, true))
+    let connections = Arc::new(Connections::default());
+    let writer = patiently(|| connect(&path, options, Some(&connections)))
         .await
         .map_err(&failed)?;
     migrate(&writer, &path, options.migrate).await?;
-    let reader = patiently(|| connect(&path, options, false))
+    let reader = patiently(|| connect(&path, options, None))
         .await
         .map_err(&failed)?;
     Ok(Opened {
         dialect: Dialect::Sqlite,
         writer,
+        connections,
         reader,
     })
 }
@@ -63,7 +67,8 @@ pub(crate) async fn bring_up_to_date(path: &Path, apply: bool) -> Result<Vec<Str
     let file = path.to_owned();
     spawn_blocking(move || prepare(&file)).await?;
     let options = Options::default();
-    let database = patiently(|| connect(path, &options, apply))
+    let to_write = apply.then(Arc::default);
+    let database = patiently(|| connect(path, &options, to_write.as_ref()))
         .await
         .map_err(failed(path))?;
     let pending = pending(&database, path).await;
@@ -151,11 +156,13 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
+/// Connects to read, or to write with one connection at a time, all of which are counted.
 async fn connect(
     path: &Path,
     options: &Options,
-    writes: bool,
+    to_write: Option<&Arc<Connections>>,
 ) -> Result<DatabaseConnection, DbErr> {
+    let writes = to_write.is_some();
     // The path is set below: in a URL, `?` and `%` would mean something.
     let mut connect = ConnectOptions::new("sqlite:parlor");
     connect
@@ -189,6 +196,15 @@ async fn connect(
             .pragma("temp_store", "MEMORY")
             .pragma("query_only", if writes { "OFF" } else { "ON" })
     });
+    if let Some(connections) = to_write.cloned() {
+        connect.map_sqlx_sqlite_pool_opts(move |pool| {
+            let connections = Arc::clone(&connections);
+            pool.after_connect(move |_, _| {
+                connections.add();
+                Box::pin(async { Ok(()) })
+            })
+        });
+    }
     Database::connect(connect).await
 }
 

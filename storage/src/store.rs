@@ -98,6 +98,7 @@ impl SqlStore {
         let context = Arc::new(Context {
             dialect: opened.dialect,
             writer: opened.writer,
+            connections: opened.connections,
             reader: opened.reader,
             doubt,
             jwt: jwt.map(Arc::new),

@@ -1,18 +1,21 @@
 //! Changes: whatever waits is carried out in one transaction.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use async_channel::{Receiver, Sender};
+use parlor_core::id::UserId;
+use parlor_core::name::Key;
 use parlor_core::rules;
 use parlor_core::store::{
     Applied, Command, Done, Mark, ReadSet, Refusal, StoreError, StoreFailure, StoreResponse,
     StoreResult, View,
 };
 use parlor_core::time::Timestamp;
-use sea_orm::DatabaseTransaction;
+use sea_orm::{DatabaseTransaction, DbErr, SqlErr};
 use tracing::{error, warn};
 
 use crate::context::{Context, TRIES, pause};
@@ -21,6 +24,7 @@ use crate::grouped::{Grouped, GroupedJob};
 use crate::marks;
 use crate::numbers::Numbers;
 use crate::queue::{Reply, deliver};
+use crate::remembered::Remembered;
 use crate::{load, write};
 
 /// How often a batch may ask for further rows.
@@ -63,6 +67,9 @@ pub(crate) struct Writer {
     jobs: Receiver<WriteJob>,
     rosters: Sender<GroupedJob>,
     numbers: Numbers,
+    remembered: Remembered,
+    /// Whether keys of messages are looked up before: after a message was sent again.
+    keys_recur: bool,
 }
 
 impl Writer {
@@ -76,6 +83,8 @@ impl Writer {
             jobs,
             rosters,
             numbers: Numbers::default(),
+            remembered: Remembered::default(),
+            keys_recur: false,
         }
     }
 
@@ -199,7 +208,7 @@ impl Writer {
     async fn transaction(&mut self, commands: &[&Command]) -> Result<Results, Failure> {
         let committing = AtomicBool::new(false);
         let context = Arc::clone(&self.context);
-        match context.in_time(self.rounds(commands, &committing)).await {
+        let result = match context.in_time(self.rounds(commands, &committing)).await {
             Some(result) => result,
             None if committing.load(Ordering::Acquire) => {
                 warn!("the database did not say in time whether it committed");
@@ -209,7 +218,12 @@ impl Writer {
                 warn!("the database did not write in time");
                 Err(Failure::Unavailable)
             }
+        };
+        if result.is_err() {
+            // Perhaps it wrote all the same.
+            self.remembered = Remembered::default();
         }
+        result
     }
 
     async fn rounds(
@@ -217,31 +231,79 @@ impl Writer {
         commands: &[&Command],
         committing: &AtomicBool,
     ) -> Result<Results, Failure> {
-        let context = Arc::clone(&self.context);
         let mut needs = ReadSet::default();
         for command in commands {
             rules::read_also(command, &mut needs);
         }
+        let mut keys = if self.keys_recur {
+            BTreeSet::new()
+        } else {
+            // Nearly every key is new: the one that is not is found by the table, which refuses it.
+            mem::take(&mut needs.keys)
+        };
         for _ in 0..ROUNDS {
-            let mut view = View::new(Timestamp::default(), context.options.limits);
-            self.numbers.hand_out(&context, &needs, &mut view).await?;
-            let transaction = context.dialect.begin_write(&context.writer).await?;
-            load::load(&transaction, context.dialect, &needs, &mut view).await?;
-            // After the locks: an entry is not older than the one before it.
-            view.now = context.dialect.now(&transaction).await?;
-            let (results, missing) = apply(commands, &mut view);
-            self.numbers.take_back(&view);
-            if let Some(missing) = missing {
-                transaction.rollback().await?;
-                needs.merge(missing);
-                continue;
+            match self.round(commands, needs, &keys, committing).await? {
+                Round::Committed(results) => return Ok(results),
+                Round::Again(more) => {
+                    for key in &more.keys {
+                        keys.remove(key);
+                    }
+                    needs = *more;
+                }
             }
-            write::write(&transaction, context.dialect, &view).await?;
-            commit(transaction, committing).await?;
-            return Ok(results);
         }
         error!("a change asks for rows without end");
         Err(Failure::Rejected)
+    }
+
+    /// Carries changes out with the rows that are named, taking `new` for keys that no message has.
+    async fn round(
+        &mut self,
+        commands: &[&Command],
+        mut needs: ReadSet,
+        new: &BTreeSet<(UserId, Key)>,
+        committing: &AtomicBool,
+    ) -> Result<Round, Failure> {
+        let context = Arc::clone(&self.context);
+        let mut view = View::new(Timestamp::default(), context.options.limits);
+        self.numbers.hand_out(&context, &needs, &mut view).await?;
+        let transaction = context.dialect.begin_write(&context.writer).await?;
+        let version = context.version(&transaction).await?;
+        self.remembered.begin(version);
+        let mut unknown = needs.clone();
+        self.remembered.fill(&mut unknown, &mut view);
+        load::load(&transaction, context.dialect, &unknown, &mut view).await?;
+        let recurs = view.keys.iter().next().is_some();
+        for key in new {
+            view.keys.load(key.clone(), None);
+        }
+        view.loaded = needs;
+        // After the locks: an entry is not older than the one before it.
+        view.now = context.dialect.now(&transaction).await?;
+        let (results, missing) = apply(commands, new, &mut view);
+        self.numbers.take_back(&view);
+        if let Some(missing) = missing {
+            transaction.rollback().await?;
+            needs = view.loaded;
+            needs.merge(missing);
+            return Ok(Round::Again(needs.into()));
+        }
+        match write::write(&transaction, context.dialect, &view).await {
+            Err(error) if is_taken(&error) && !new.is_empty() => {
+                transaction.rollback().await?;
+                self.keys_recur = true;
+                needs = view.loaded;
+                needs.keys.extend(new.iter().cloned());
+                return Ok(Round::Again(needs.into()));
+            }
+            written => written?,
+        }
+        commit(transaction, committing).await?;
+        if !view.loaded.keys.is_empty() {
+            self.keys_recur = recurs;
+        }
+        self.remembered.learn(&view);
+        Ok(Round::Committed(results))
     }
 
     /// Raises cursors, in one transaction.
@@ -266,20 +328,54 @@ impl Writer {
     }
 }
 
-/// Lets the rules decide on each change; also returns what rows are missing, if any are.
-fn apply(commands: &[&Command], view: &mut View) -> (Results, Option<ReadSet>) {
+/// What came of a transaction.
+enum Round {
+    /// It is committed.
+    Committed(Results),
+    /// It was rolled back: it is to be carried out again with these rows.
+    Again(Box<ReadSet>),
+}
+
+/// Lets the rules decide on each change; also returns what rows are missing, if any are. Who sends
+/// something again is never refused, so where one is refused it matters whether the key is new.
+fn apply(
+    commands: &[&Command],
+    new: &BTreeSet<(UserId, Key)>,
+    view: &mut View,
+) -> (Results, Option<ReadSet>) {
     let mut results = Vec::with_capacity(commands.len());
     let mut missing: Option<ReadSet> = None;
     for command in commands {
         match rules::apply(command, view) {
             Ok(applied) => results.push(Ok(applied)),
-            Err(Refusal::Request(error)) => results.push(Err(error.into())),
+            Err(Refusal::Request(error)) => {
+                if let Some(key) = key_of(command).filter(|key| new.contains(key)) {
+                    missing
+                        .get_or_insert_with(ReadSet::default)
+                        .keys
+                        .insert(key);
+                }
+                results.push(Err(error.into()));
+            }
             Err(Refusal::Incomplete(more)) => {
                 missing.get_or_insert_with(ReadSet::default).merge(*more);
             }
         }
     }
     (results, missing)
+}
+
+/// Returns whose message a command sends with which key.
+fn key_of(command: &Command) -> Option<(UserId, Key)> {
+    match command {
+        Command::Send { user, key, .. } => Some((*user, key.clone())),
+        _ => None,
+    }
+}
+
+/// Tells whether a table has a row with the same unique key.
+fn is_taken(error: &DbErr) -> bool {
+    matches!(error.sql_err(), Some(SqlErr::UniqueConstraintViolation(_)))
 }
 
 /// Commits. If something goes wrong from here on, the database may have committed.

@@ -194,6 +194,14 @@ impl<K: Ord + Clone, V> Tracked<K, V> {
             .filter_map(|(key, slot)| Some((key, slot.value.as_ref()?)))
     }
 
+    /// Iterates over the keys of rows that are known to be absent, ascending.
+    pub fn absent(&self) -> impl Iterator<Item = &K> {
+        self.rows
+            .iter()
+            .filter(|(_, slot)| slot.value.is_none())
+            .map(|(key, _)| key)
+    }
+
     /// Iterates over the rows that are there, from a key on.
     pub fn from(&self, key: &K) -> impl Iterator<Item = (&K, &V)> {
         self.rows

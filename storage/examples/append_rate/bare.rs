@@ -1,7 +1,7 @@
 //! The bare transactions: what the store executed for its messages, on one connection, with nothing
 //! around it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -12,31 +12,16 @@ use sea_orm::sqlx::{AssertSqlSafe, Connection as _, query, query_as, query_scala
 
 use crate::Failed;
 use crate::meter::{Meter, Rate};
-use crate::statements::{self, CONVERSATIONS, ENDS, FRIENDSHIPS, KEYS, Listed, places};
+use crate::statements::{self, ENDS, Listed, VERSION, places};
 
 /// The most rows of one statement.
 const MOST: usize = 256;
 
-/// Which statements are executed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Statements {
-    /// All that the store executes.
-    All,
-    /// Those that write, without those that look first whether they may.
-    Writes,
-}
-
 /// A row of the log.
-type Row = (i64, i64, i64, Vec<u8>, Vec<u8>, String, i64);
+pub(crate) type Row = (i64, i64, i64, Vec<u8>, Vec<u8>, String, i64);
 
-/// The messages that a store wrote, in their order, and whose conversations they are in.
-pub(crate) struct Written {
-    messages: Vec<Row>,
-    pairs: BTreeMap<i64, (i64, i64)>,
-}
-
-/// Reads what a store wrote.
-pub(crate) async fn written(file: &Path) -> Result<Written, Failed> {
+/// Reads the messages that a store wrote, in their order.
+pub(crate) async fn written(file: &Path) -> Result<Vec<Row>, Failed> {
     let mut connection = connect(file).await?;
     let messages = query_as(
         "SELECT conversation_id, seq, sender_id, message_key, digest, body, created_at \
@@ -44,38 +29,32 @@ pub(crate) async fn written(file: &Path) -> Result<Written, Failed> {
     )
     .fetch_all(&mut connection)
     .await?;
-    let pairs: Vec<(i64, i64, i64)> = query_as("SELECT id, low_id, high_id FROM conversation")
-        .fetch_all(&mut connection)
-        .await?;
     connection.close().await?;
-    let pairs = pairs.into_iter().map(|(id, low, high)| (id, (low, high)));
-    Ok(Written {
-        messages,
-        pairs: pairs.collect(),
-    })
+    Ok(messages)
 }
 
 /// Writes the same messages into a file that lacks them, so many in a transaction.
-pub(crate) async fn replay(
-    file: &Path,
-    written: &Written,
-    batch: usize,
-    statements: Statements,
-) -> Result<Rate, Failed> {
+pub(crate) async fn replay(file: &Path, written: &[Row], batch: usize) -> Result<Rate, Failed> {
     let mut bare = Bare {
         connection: connect(file).await?,
         texts: BTreeMap::new(),
     };
+    let first: i64 = query_scalar(VERSION)
+        .fetch_one(&mut bare.connection)
+        .await?;
     let meter = Meter::start();
-    for messages in written.messages.chunks(batch.max(1)) {
+    for messages in written.chunks(batch.max(1)) {
         bare.execute("BEGIN IMMEDIATE").await?;
-        if statements == Statements::All {
-            bare.look(messages, &written.pairs).await?;
+        let version: i64 = query_scalar(VERSION)
+            .fetch_one(&mut bare.connection)
+            .await?;
+        if version != first {
+            return Err("somebody else writes into the copy".into());
         }
         bare.write(messages).await?;
         bare.execute("COMMIT").await?;
     }
-    let rate = meter.rate(u64::try_from(written.messages.len())?);
+    let rate = meter.rate(u64::try_from(written.len())?);
     bare.connection.close().await?;
     Ok(rate)
 }
@@ -136,44 +115,6 @@ impl Bare {
 
     async fn execute(&mut self, text: &'static str) -> Result<(), Failed> {
         query(text).execute(&mut self.connection).await?;
-        Ok(())
-    }
-
-    /// Reads what decides whether messages may be written. What is not bound is null.
-    async fn look(
-        &mut self,
-        messages: &[Row],
-        pairs: &BTreeMap<i64, (i64, i64)>,
-    ) -> Result<(), Failed> {
-        let (mut between, mut keys) = (BTreeSet::new(), BTreeSet::new());
-        for (conversation, _, sender, key, ..) in messages {
-            between.insert(*pairs.get(conversation).ok_or("whose conversation?")?);
-            keys.insert((*sender, key));
-        }
-        let both = between
-            .iter()
-            .flat_map(|(low, high)| [(*low, *high), (*high, *low)]);
-        let friends = Vec::from_iter(BTreeSet::from_iter(both));
-        let lists = [
-            ("conversations", CONVERSATIONS, Vec::from_iter(between)),
-            ("friendships", FRIENDSHIPS, friends),
-        ];
-        for (name, listed, pairs) in lists {
-            for pairs in pairs.chunks(MOST) {
-                let mut query = query(self.text(name, listed, pairs.len()));
-                for (one, other) in pairs {
-                    query = query.bind(one).bind(other);
-                }
-                query.fetch_one(&mut self.connection).await?;
-            }
-        }
-        for keys in Vec::from_iter(keys).chunks(MOST) {
-            let mut query = query(self.text("keys", KEYS, keys.len()));
-            for (sender, key) in keys {
-                query = query.bind(sender).bind(key.as_slice());
-            }
-            query.fetch_one(&mut self.connection).await?;
-        }
         Ok(())
     }
 

@@ -11,13 +11,12 @@ mod bare;
 mod meter;
 mod statements;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_std::task::{block_on, sleep, spawn};
-use bare::Statements;
 use meter::{Meter, Rate};
 use parlor_core::id::{Pair, Place, UserId};
 use parlor_core::name::{Key, Name};
@@ -72,27 +71,17 @@ fn alone(url: &str, load: Load) -> Result<(), Failed> {
 /// Measures a store in a fresh file of SQLite, and the bare transactions.
 #[expect(clippy::print_stdout, reason = "the program's answer")]
 fn beside_the_bare(folder: &Path, load: Load) -> Result<(), Failed> {
-    let file = |name: &str| -> PathBuf { folder.join(name) };
-    let store = file("rate.db");
+    let (store, copy) = (folder.join("rate.db"), folder.join("copy.db"));
     let url = format!("sqlite:{}", store.display());
     let places = block_on(prepare(&url, load.pairs))?;
-    for copy in ["all.db", "writes.db"] {
-        std::fs::copy(&store, file(copy))?;
-    }
+    std::fs::copy(&store, &copy)?;
     let (rate, batch) = block_on(measure(&url, places, load))?;
     println!("the store: {rate}, {batch} in a transaction");
     let written = block_on(bare::written(&store))?;
-    let runs = [
-        ("all.db", Statements::All, "the bare transactions"),
-        ("writes.db", Statements::Writes, "of these, what writes"),
-    ];
-    for (copy, statements, name) in runs {
-        let copy = file(copy);
-        let bare = block_on(bare::replay(&copy, &written, batch, statements))?;
-        block_on(bare::compare(&store, &copy))?;
-        let percent = 100.0 * rate.value() / bare.value();
-        println!("{name}: {bare}; the store has {percent:.0} % of it");
-    }
+    let bare = block_on(bare::replay(&copy, &written, batch))?;
+    block_on(bare::compare(&store, &copy))?;
+    let percent = 100.0 * rate.value() / bare.value();
+    println!("the bare transactions: {bare}; the store has {percent:.0} % of it");
     Ok(())
 }
 

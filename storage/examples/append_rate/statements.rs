@@ -1,5 +1,5 @@
-//! The statements that keep a batch of new messages between friends in SQLite, as the store makes
-//! them: a test of the store compares.
+//! The statements that keep a batch of new messages between friends in SQLite, who have written to
+//! each other before, as the store makes them: a test of the store compares.
 
 /// A statement about a list of rows, which may be of many lengths.
 #[derive(Clone, Copy, Debug)]
@@ -10,33 +10,8 @@ pub(crate) struct Listed {
     after: &'static str,
 }
 
-/// Finds the conversations of pairs.
-pub(crate) const CONVERSATIONS: Listed = Listed {
-    before: "WITH found(a,b,c,d) AS (SELECT id, low_id, high_id, last_seq FROM (VALUES ",
-    first: "(?,?)",
-    next: ",(?,?)",
-    after: ") CROSS JOIN conversation ON low_id = column1 AND high_id = column2) \
-            SELECT json_group_array(json_array(a,b,c,d)) FROM found",
-};
-
-/// Reads who is whose friend.
-pub(crate) const FRIENDSHIPS: Listed = Listed {
-    before: "WITH found(a,b,c) AS (SELECT user_id, other_id, state FROM (VALUES ",
-    first: "(?,?)",
-    next: ",(?,?)",
-    after: ") CROSS JOIN friendship ON user_id = column1 AND other_id = column2) \
-            SELECT json_group_array(json_array(a,b,c)) FROM found",
-};
-
-/// Looks for messages with the same keys.
-pub(crate) const KEYS: Listed = Listed {
-    before: "WITH found(a,b,c,d,e,f) AS (SELECT sender_id, HEX(message_key), conversation_id, seq, \
-             created_at, HEX(digest) FROM (VALUES ",
-    first: "(?,?)",
-    next: ",(?,?)",
-    after: ") CROSS JOIN message ON sender_id = column1 AND message_key = column2) \
-            SELECT json_group_array(json_array(a,b,c,d,e,f)) FROM found",
-};
+/// Finds out whether another connection has written.
+pub(crate) const VERSION: &str = "PRAGMA data_version";
 
 /// Raises the ends of logs.
 pub(crate) const ENDS: Listed = Listed {
