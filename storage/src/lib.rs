@@ -41,6 +41,7 @@ mod schema;
 mod sql;
 mod sqlite;
 mod store;
+mod wal;
 mod write;
 mod writer;
 

@@ -17,6 +17,7 @@ use crate::options::Options;
 use crate::remembered::Connections;
 use crate::schema;
 use crate::sql::CHUNK;
+use crate::wal;
 
 /// How every SQLite database begins (<https://www.sqlite.org/fileformat.html>).
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
@@ -175,7 +176,12 @@ async fn connect(
         .sqlx_logging(false)
         .record_stmt_in_spans(false);
     let path = path.to_owned();
+    let layer = wal::register();
     connect.map_sqlx_sqlite_opts(move |options| {
+        let options = match layer {
+            Some(layer) => options.vfs(layer),
+            None => options,
+        };
         options
             .filename(&path)
             .create_if_missing(false)

@@ -15,6 +15,9 @@ use super::trace::{Call, What};
 /// The name of the log.
 pub(crate) const LOG: &str = "parlor.db-wal";
 
+/// The length of a page.
+const PAGE: usize = 4096;
+
 /// The name of the database itself.
 pub(crate) const DATABASE: &str = "parlor.db";
 
@@ -36,30 +39,76 @@ pub(crate) fn read(calls: &[Call], disk: &Disk, plan: &Plan) -> Commits {
     let mut since = Some(0);
     let mut ends = false;
     for (index, call) in calls.iter().enumerate() {
-        let What::Wrote { name, bytes, .. } = &call.what else {
+        let What::Wrote {
+            name,
+            offset,
+            bytes,
+        } = &call.what
+        else {
             continue;
         };
         if name != LOG {
             continue;
         }
         since = later(since, disk.durable_since.get(&index));
-        if bytes.len() == 24 {
-            ends = bytes[4..8] != [0; 4];
-        } else if bytes.len() > 32 {
-            messages.extend(keys(bytes, plan));
-            if ends {
-                commits.count += 1;
-                for message in messages.drain(..) {
-                    // Pages that are written again have earlier messages, which were durable before.
-                    if let Some(since) = since {
-                        commits.durable_since.entry(message).or_insert(since);
+        for (part, bytes) in parts(*offset, bytes) {
+            match part {
+                Part::Header => {}
+                Part::Head => ends = bytes[4..8] != [0; 4],
+                Part::Page => messages.extend(keys(bytes, plan)),
+                Part::PageEnd => {
+                    messages.extend(keys(bytes, plan));
+                    if !ends {
+                        continue;
                     }
+                    commits.count += 1;
+                    for message in messages.drain(..) {
+                        // Pages that are written again have earlier messages, which were durable
+                        // before.
+                        if let Some(since) = since {
+                            commits.durable_since.entry(message).or_insert(since);
+                        }
+                    }
+                    since = Some(0);
                 }
-                since = Some(0);
             }
         }
     }
     commits
+}
+
+/// A part of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// The beginning of the log.
+    Header,
+    /// What stands before a page.
+    Head,
+    /// A part of a page, but for its end.
+    Page,
+    /// A page, or the end of one.
+    PageEnd,
+}
+
+/// Takes apart what was written at a place in the log.
+fn parts(offset: usize, bytes: &[u8]) -> impl Iterator<Item = (Part, &[u8])> {
+    let (mut at, mut rest) = (offset, bytes);
+    std::iter::from_fn(move || {
+        let (part, left) = match at.checked_sub(32) {
+            None => (Part::Header, 32 - at),
+            Some(at) => match at % (24 + PAGE) {
+                0 => (Part::Head, 24),
+                within => (Part::PageEnd, 24 + PAGE - within),
+            },
+        };
+        let (taken, after) = rest.split_at(left.min(rest.len()));
+        let part = match part {
+            Part::PageEnd if taken.len() < left => Part::Page,
+            part => part,
+        };
+        (at, rest) = (at + taken.len(), after);
+        (!taken.is_empty()).then_some((part, taken))
+    })
 }
 
 /// Returns the messages whose keys are in a page.
