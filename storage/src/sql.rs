@@ -137,15 +137,20 @@ impl Sql {
     }
 
     /// Adds rows, at most [`CHUNK`], as one of SQLite's tables whose columns are called `column1` and
-    /// so on, each with this text; more rows follow whose values are null.
+    /// so on, each with this text; more rows follow whose values are null, which is what SQLite takes
+    /// for values that are not bound, so nothing can be bound after these.
     fn given<const N: usize>(
         mut self,
         text: &str,
         rows: impl ExactSizeIterator<Item = [Value; N]>,
     ) -> Self {
+        let missing = missing(rows.len());
         self.text.push_str("(VALUES ");
-        let nothing = std::iter::repeat_n([const { Value::BigInt(None) }; N], missing(rows.len()));
-        self.rows_of(text, rows.chain(nothing));
+        self.rows_of(text, rows);
+        for _ in 0..missing {
+            self.text.push(',');
+            self.text.push_str(text);
+        }
         self.text.push(')');
         self
     }
