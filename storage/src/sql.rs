@@ -204,18 +204,32 @@ impl Sql {
         self
     }
 
-    /// Ends a statement that inserts rows, of which MySQL is given powers of two.
-    fn insert<const N: usize>(
-        mut self,
+    /// Makes a statement that inserts rows, at most [`CHUNK`], and on MySQL a power of two of them.
+    pub(crate) fn insert_into<const N: usize>(
+        dialect: Dialect,
+        into: &'static str,
         text: &str,
         rows: impl ExactSizeIterator<Item = [Value; N]>,
     ) -> Self {
-        if self.dialect == Dialect::Sqlite && missing(rows.len()) > 0 {
-            let begun = self.then(" SELECT * FROM ");
+        let verb = match dialect {
+            Dialect::Sqlite => "INSERT OR FAIL INTO ",
+            Dialect::MySql => "INSERT INTO ",
+        };
+        let mut begun = Self::new(dialect, verb).then(into);
+        if dialect == Dialect::Sqlite && missing(rows.len()) > 0 {
+            let begun = begun.then(" SELECT * FROM ");
             return begun.given(text, rows).then(" WHERE column1 IS NOT NULL");
         }
-        self.text.push_str(" VALUES ");
-        self.rows_of(text, rows);
+        begun.text.push_str(" VALUES ");
+        begun.rows_of(text, rows);
+        begun
+    }
+
+    /// Has another statement executed after this one, with it: SQLite alone takes several.
+    pub(crate) fn and(mut self, next: Self) -> Self {
+        self.text.push_str("; ");
+        self.text.push_str(&next.text);
+        self.values.extend(next.values);
         self
     }
 
@@ -362,19 +376,17 @@ pub(crate) async fn insert<const N: usize, C: ConnectionTrait>(
 ) -> Result<(), DbErr> {
     let mut rows = rows.into_iter();
     while rows.len() > 0 {
-        let (verb, size) = match dialect {
-            Dialect::Sqlite => ("INSERT OR FAIL INTO ", CHUNK),
+        let size = match dialect {
+            Dialect::Sqlite => CHUNK,
             // The largest power of two that is not above what is left.
             Dialect::MySql => {
                 let fit = fitting(rows.as_slice(), STATEMENT_BYTES).min(CHUNK);
-                ("INSERT INTO ", 1 << fit.ilog2())
+                1 << fit.ilog2()
             }
         };
-        Sql::new(dialect, verb)
-            .then(into)
-            .insert(text, rows.by_ref().take(size))
-            .run(connection)
-            .await?;
+        let rows = rows.by_ref().take(size);
+        let sql = Sql::insert_into(dialect, into, text, rows);
+        sql.run(connection).await?;
     }
     Ok(())
 }

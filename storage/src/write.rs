@@ -13,6 +13,11 @@ use crate::convert::{
 use crate::dialect::Dialect;
 use crate::sql::{CHUNK, Sql, Update, insert, places};
 
+/// Up to how many messages are given to SQLite together with the ends of their logs. It is one way to
+/// its thread and back less, which matters where few share a commit; of more, there would be too many
+/// pairs of lengths for the cache of prepared statements.
+const TOGETHER: usize = 16;
+
 /// Writes every change of a view.
 pub(crate) async fn write(
     transaction: &DatabaseTransaction,
@@ -24,10 +29,10 @@ pub(crate) async fn write(
         dialect,
     };
     writer.users(view).await?;
-    writer.conversations(view).await?;
+    let heads = writer.conversations(view).await?;
     writer.groups(view).await?;
     writer.members(view).await?;
-    writer.messages(view).await?;
+    writer.messages(view, heads).await?;
     for user in &view.blanked {
         writer.blank(*user).await?;
     }
@@ -109,7 +114,8 @@ impl Writer<'_> {
         .await
     }
 
-    async fn conversations(&self, view: &View) -> Result<(), DbErr> {
+    /// Writes new conversations; returns the new ends of the logs of others, with their numbers.
+    async fn conversations(&self, view: &View) -> Result<Vec<(i64, i64)>, DbErr> {
         let now = sql(view.now.0);
         let (mut inserts, mut updates) = (Vec::<[Value; 5]>::new(), Vec::new());
         for change in view.conversations.changes() {
@@ -131,18 +137,16 @@ impl Writer<'_> {
                 Change::Delete(id) => return Err(never("conversation", id)),
             }
         }
-        for chunk in updates.chunks(CHUNK) {
-            self.raise_heads(now, chunk).await?;
-        }
         self.insert(
             "conversation (id, low_id, high_id, last_seq, updated_at)",
             inserts,
         )
-        .await
+        .await?;
+        Ok(updates)
     }
 
-    /// Writes the new ends of logs with one statement.
-    async fn raise_heads(&self, now: i64, heads: &[(i64, i64)]) -> Result<(), DbErr> {
+    /// Makes the statement that writes the new ends of some logs.
+    fn raise_heads(&self, now: i64, heads: &[(i64, i64)]) -> Sql {
         let rows: Vec<[Value; 3]> = heads
             .iter()
             .map(|(id, last)| [(*id).into(), (*last).into(), now.into()])
@@ -155,9 +159,6 @@ impl Writer<'_> {
             next: " UNION ALL SELECT ?, ?, ?",
         };
         Sql::update(self.dialect, update, &rows)
-            .run(self.transaction)
-            .await?;
-        Ok(())
     }
 
     async fn groups(&self, view: &View) -> Result<(), DbErr> {
@@ -233,7 +234,8 @@ impl Writer<'_> {
         .await
     }
 
-    async fn messages(&self, view: &View) -> Result<(), DbErr> {
+    /// Writes messages and the new ends of their logs.
+    async fn messages(&self, view: &View, heads: Vec<(i64, i64)>) -> Result<(), DbErr> {
         let mut inserts: Vec<[Value; MESSAGE_COLUMNS]> = Vec::new();
         let mut plain: Vec<[Value; PLAIN_VALUES]> = Vec::new();
         for change in view.messages.changes() {
@@ -250,7 +252,20 @@ impl Writer<'_> {
         }
         let into = concat!("message (", message_columns!(), ")");
         self.insert(into, inserts).await?;
-        let into = concat!("message (", plain_columns!(), ")");
+        let (now, into) = (sql(view.now.0), concat!("message (", plain_columns!(), ")"));
+        let few = 1..=TOGETHER;
+        if self.dialect == Dialect::Sqlite
+            && few.contains(&heads.len())
+            && few.contains(&plain.len())
+        {
+            let inserted = Sql::insert_into(self.dialect, into, PLAIN_ROW, plain.into_iter());
+            let both = self.raise_heads(now, &heads).and(inserted);
+            both.run(self.transaction).await?;
+            return Ok(());
+        }
+        for chunk in heads.chunks(CHUNK) {
+            self.raise_heads(now, chunk).run(self.transaction).await?;
+        }
         insert(self.transaction, self.dialect, into, PLAIN_ROW, plain).await
     }
 

@@ -32,14 +32,19 @@ fn the_bare_transactions_have_the_statements_of_the_store() {
             pairs.push(friends(&mut writer, names).await);
         }
         seen.lock().unwrap().clear();
-        let sends = pairs.iter().cycle().zip(0..11).map(send).collect();
-        carry_out(&mut writer, sends).await;
+        for keys in [0..23, 23..34] {
+            let sends = pairs.iter().cycle().zip(keys).map(send).collect();
+            carry_out(&mut writer, sends).await;
+        }
         writer.context.writer.clone().close().await.unwrap();
     });
+    let (ends, few) = (statements::ENDS.text(3), statements::messages(11).text(11));
     let wanted = [
         statements::VERSION.to_owned(),
-        statements::ENDS.text(3),
-        statements::messages(11).text(11),
+        ends.clone(),
+        statements::messages(23).text(23),
+        statements::VERSION.to_owned(),
+        format!("{ends}; {few}"),
     ];
     assert_eq!(*seen.lock().unwrap(), wanted);
 }
