@@ -22,6 +22,7 @@ use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr::{self, null, null_mut};
 use std::slice;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use libsqlite3_sys as sqlite;
 use sqlite::{sqlite3_file as File, sqlite3_io_methods as Methods, sqlite3_vfs as Vfs};
@@ -40,17 +41,24 @@ const WRITE_LOCK: c_int = 0;
 /// What the layer is called.
 const NAME: &CStr = c"parlor";
 
+/// SQLite's own layer, once ours is registered: the one that a program chooses for everyone later may
+/// be another.
+static SYSTEM: AtomicPtr<Vfs> = AtomicPtr::new(null_mut());
+
 /// Registers the layer, once, and returns its name; `None` where SQLite has none of its own.
 pub(crate) fn register() -> Option<&'static str> {
     static REGISTERED: OnceLock<bool> = OnceLock::new();
     let registered = *REGISTERED.get_or_init(|| {
-        let Some(system) = system() else {
-            return false;
-        };
-        // SAFETY: `system` is valid for ever, and so is the copy, which is never freed. A layer's
-        // functions get the layer that they are called for; SQLite's own ones look at nothing of it
-        // that differs in the copy.
+        // SAFETY: both may be called at any time. A layer that is found is valid for ever, and so is
+        // the copy, which is never freed. A layer's functions get the layer that they are called for;
+        // SQLite's own ones look at nothing of it that differs in the copy.
         unsafe {
+            sqlite::sqlite3_initialize();
+            let system = sqlite::sqlite3_vfs_find(null());
+            if system.is_null() {
+                return false;
+            }
+            SYSTEM.store(system, Ordering::Release);
             let mut layer = *system;
             layer.pNext = null_mut();
             layer.zName = NAME.as_ptr();
@@ -60,17 +68,6 @@ pub(crate) fn register() -> Option<&'static str> {
         }
     });
     registered.then(|| NAME.to_str().ok()).flatten()
-}
-
-/// Returns SQLite's own layer.
-fn system() -> Option<*mut Vfs> {
-    // SAFETY: both may be called at any time, and what is found is valid for ever: nobody here takes
-    // a layer back, and ours is not registered as the one for everyone.
-    let found = unsafe {
-        sqlite::sqlite3_initialize();
-        sqlite::sqlite3_vfs_find(null())
-    };
-    (!found.is_null()).then_some(found)
 }
 
 /// A database that is open. The file of SQLite's own layer follows in memory.
@@ -155,6 +152,22 @@ const unsafe fn following<T>(file: *mut File) -> *mut File {
     unsafe { file.cast::<T>().add(1).cast() }
 }
 
+/// Finds the database of a log, if it is ours.
+///
+/// # Safety
+/// `name` is what SQLite opens a log by.
+unsafe fn owner(name: *const c_char) -> *mut Database {
+    // SAFETY: by the contract; a file that SQLite has open begins with its methods.
+    unsafe {
+        let file = sqlite::sqlite3_database_file_object(name);
+        if !file.is_null() && ptr::eq((*file).pMethods, &raw const DATABASE) {
+            file.cast()
+        } else {
+            null_mut()
+        }
+    }
+}
+
 /// Opens a file: those that are databases or logs become ours.
 unsafe extern "C" fn open(
     _: *mut Vfs,
@@ -163,35 +176,40 @@ unsafe extern "C" fn open(
     flags: c_int,
     flags_out: *mut c_int,
 ) -> c_int {
-    let Some(system) = system() else {
-        return sqlite::SQLITE_CANTOPEN;
-    };
-    // SAFETY: SQLite passes a file of `szOsFile` bytes, aligned for 8, which no one else sees until
-    // this returns. Its `pMethods` is null unless what is before the following file is filled in.
+    let system = SYSTEM.load(Ordering::Acquire);
+    // SAFETY: this is called only after `SYSTEM` is set. SQLite passes a file of `szOsFile` bytes,
+    // aligned for 8, which no one else sees until this returns. Its `pMethods` is null unless what is
+    // before the following file is filled in.
     unsafe {
         let Some(open) = (*system).xOpen else {
             return sqlite::SQLITE_CANTOPEN;
         };
-        let (is_log, is_database) = (
-            flags & sqlite::SQLITE_OPEN_WAL != 0,
-            flags & sqlite::SQLITE_OPEN_MAIN_DB != 0,
-        );
-        if !is_log && !is_database {
-            return open(system, name, file, flags, flags_out);
-        }
-        (*file).pMethods = null();
-        let real = if is_log {
-            following::<Log>(file)
+        let is_database = flags & sqlite::SQLITE_OPEN_MAIN_DB != 0;
+        let database = if flags & sqlite::SQLITE_OPEN_WAL != 0 {
+            owner(name)
         } else {
-            following::<Database>(file)
+            null_mut()
         };
+        let real = match (is_database, database.is_null()) {
+            (true, _) => following::<Database>(file),
+            (false, false) => following::<Log>(file),
+            (false, true) => return open(system, name, file, flags, flags_out),
+        };
+        (*file).pMethods = null();
         (*real).pMethods = null();
         let result = open(system, name, real, flags, flags_out);
         if result != sqlite::SQLITE_OK {
             return result;
         }
-        if is_log {
-            let database = sqlite::sqlite3_database_file_object(name).cast::<Database>();
+        if is_database {
+            let file_of_ours = Database {
+                file: File {
+                    pMethods: &raw const DATABASE,
+                },
+                log: null_mut(),
+            };
+            ptr::write(file.cast(), file_of_ours);
+        } else {
             (*database).log = file.cast();
             let log = Log {
                 file: File {
@@ -201,14 +219,6 @@ unsafe extern "C" fn open(
                 gathered: Box::into_raw(Box::default()),
             };
             ptr::write(file.cast(), log);
-        } else {
-            let database = Database {
-                file: File {
-                    pMethods: &raw const DATABASE,
-                },
-                log: null_mut(),
-            };
-            ptr::write(file.cast(), database);
         }
         result
     }
