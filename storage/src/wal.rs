@@ -126,9 +126,10 @@ impl Gathered {
         ended
     }
 
+    /// Drops the bytes. Whether the next page ends a transaction stays: its head may have been the
+    /// last that there was room for.
     fn clear(&mut self) {
         self.bytes.clear();
-        self.ends = false;
     }
 }
 

@@ -11,6 +11,9 @@ use sea_orm::sqlx::{Connection as _, query, query_as, query_scalar};
 
 use super::*;
 
+/// The length of a row: a large transaction has more than is gathered at most.
+const LENGTH: usize = 2500;
+
 fn head(ends: bool) -> [u8; HEAD] {
     let mut head = [7; HEAD];
     head[4..8].fill(u8::from(ends));
@@ -43,6 +46,18 @@ fn no_more_is_gathered_than_is_written_at_a_time() {
     assert!(!gathered.takes(&[2; 10], 1001));
     assert!(gathered.takes(&[2; MOST - 1000], 1000));
     assert!(!gathered.takes(&[2; MOST - 999], 1000));
+}
+
+#[test]
+fn a_transaction_ends_with_a_page_whose_head_was_the_last_that_had_room() {
+    let mut gathered = Gathered::default();
+    gathered.add(&[1; MOST - HEAD], 0);
+    let end = i64::try_from(MOST).unwrap();
+    assert!(gathered.takes(&head(true), end - 24));
+    assert!(!gathered.add(&head(true), end - 24));
+    assert!(!gathered.takes(&[9; 512], end));
+    gathered.clear();
+    assert!(gathered.add(&[9; 512], end));
 }
 
 /// Something that one of two connections does.
@@ -97,7 +112,9 @@ async fn check(connection: &mut SqliteConnection, rows: &BTreeMap<i64, u8>) {
             .fetch_all(connection)
             .await
             .unwrap();
-    let wanted = rows.iter().map(|(id, byte)| (*id, 700, vec![*byte]));
+    let wanted = rows
+        .iter()
+        .map(|(id, byte)| (*id, i64::try_from(LENGTH).unwrap(), vec![*byte]));
     assert_eq!(found, Vec::from_iter(wanted));
 }
 
@@ -117,7 +134,7 @@ async fn carry_out(connection: &mut SqliteConnection, act: &Act, rows: &mut BTre
             for (id, byte) in changed {
                 query("INSERT OR REPLACE INTO row (id, body) VALUES (?, ?)")
                     .bind(id)
-                    .bind(vec![*byte; 700])
+                    .bind(vec![*byte; LENGTH])
                     .execute(&mut *connection)
                     .await
                     .unwrap();
