@@ -106,13 +106,13 @@ impl Dialect {
     pub(crate) async fn data_version(
         self,
         transaction: &DatabaseTransaction,
-    ) -> Result<Option<i64>, DbErr> {
+    ) -> Result<Option<u64>, DbErr> {
         let statement = match self {
             Self::Sqlite => Statement::from_string(self.backend(), "PRAGMA data_version"),
             Self::MySql => return Ok(None),
         };
         let row = transaction.query_one_raw(statement).await?;
-        row.map(|row| row.try_get_by_index(0)).transpose()
+        row.map(|row| number(&row, 0)).transpose()
     }
 
     /// Adds what a table needs on this engine: text of any script; rows kept in the order of their

@@ -39,7 +39,7 @@ pub(crate) struct Version {
     /// Which connection says so.
     pub(crate) connection: u64,
     /// SQLite's `data_version` (<https://www.sqlite.org/pragma.html#pragma_data_version>).
-    pub(crate) data: i64,
+    pub(crate) data: u64,
 }
 
 /// Rows that were there when the last transaction was committed.

@@ -72,6 +72,22 @@ fn what_another_process_wrote_counts() {
     });
 }
 
+/// What one connection says of its data's version means nothing to the next.
+#[test]
+fn each_connection_that_writes_is_counted() {
+    let (folder, seen) = (tempfile::tempdir().unwrap(), Seen::default());
+    block_on(async {
+        let mut writer = recorded(&url(&folder), &seen).await;
+        let pair = friends(&mut writer, ["a", "b"]).await;
+        let context = Arc::clone(&writer.context);
+        let pool = context.writer.get_sqlite_connection_pool();
+        assert_eq!(context.connections.newest(), 1);
+        pool.acquire().await.unwrap().close().await.unwrap();
+        assert_eq!(sent(&mut writer, &pair, &[0]).await, [Ok(Seq(1))]);
+        assert_eq!(context.connections.newest(), 2);
+    });
+}
+
 #[test]
 fn what_is_sent_again_is_found_among_what_is_new() {
     let (folder, seen) = (tempfile::tempdir().unwrap(), Seen::default());
