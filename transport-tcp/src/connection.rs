@@ -45,6 +45,8 @@ pub struct FrameReader {
     shared: Arc<Shared>,
     deframer: Deframer,
     start: Start,
+    /// [`FrameReader::ready`] has been waited for, and nothing has been read since.
+    ready: bool,
 }
 
 /// What is known of a connection's first frame.
@@ -130,6 +132,7 @@ impl Connection {
             shared: Arc::clone(&self.shared),
             deframer: Deframer::new(self.limit),
             start: Start::Awaited,
+            ready: false,
         };
         let writer = FrameWriter {
             shared: self.shared,
@@ -139,6 +142,20 @@ impl Connection {
 }
 
 impl FrameReader {
+    /// Waits until there may be something to read, for which [`FrameReader::read`] does not wait then.
+    /// Dropping the future loses nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`FrameReader::read`].
+    pub async fn ready(&mut self) -> io::Result<()> {
+        if !self.ready && !self.deframer.is_too_large() {
+            self.shared.ready().await?;
+            self.ready = true;
+        }
+        Ok(())
+    }
+
     /// Waits until something arrives, reads once, at most 64 KiB, and hands every frame that this
     /// completes to `on_frame`, in order, before returning.
     ///
@@ -157,7 +174,8 @@ impl FrameReader {
             }
             // Waiting first costs less than reading in vain first: a client's next request is seldom
             // there already.
-            self.shared.ready().await?;
+            self.ready().await?;
+            self.ready = false;
             if self.shared.closing.load(Ordering::Acquire) {
                 return Ok(Arrival::End);
             }
@@ -223,14 +241,28 @@ impl FrameWriter {
         }
         loop {
             // Unlike a read, a write is seldom in vain.
-            match self.shared.send(bytes) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.shared.stream.writable().await?;
-                }
-                other => return other,
+            match self.try_write(bytes)? {
+                0 => self.shared.stream.writable().await?,
+                written => return Ok(written),
             }
+        }
+    }
+
+    /// Writes as much of `bytes` as the socket takes at once, and returns how much that was: perhaps
+    /// nothing, as before the end of the handshake. With TLS some may be on their way nevertheless:
+    /// the next call must begin with the same ones.
+    ///
+    /// # Errors
+    ///
+    /// As [`FrameWriter::write_some`].
+    pub fn try_write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        loop {
+            return match self.shared.send(bytes) {
+                Ok(0) if !bytes.is_empty() => Err(io::ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+                other => other,
+            };
         }
     }
 

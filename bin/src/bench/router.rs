@@ -45,7 +45,7 @@ pub(crate) enum Routing {
     /// One loop over epoll.
     #[default]
     Loop,
-    /// Two tasks for each connection, as a node has.
+    /// Two tasks for each connection.
     Tasks,
 }
 

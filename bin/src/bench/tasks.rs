@@ -1,5 +1,5 @@
-//! A router as that of `router.rs`, but built as a node is: over Parlor's transport, with two tasks of
-//! the async runtime for each connection and a queue between them. Beside that one, which is a loop
+//! A router as that of `router.rs`, but over Parlor's transport, with two tasks of the async runtime for
+//! each connection and a queue between them. Beside that one, which is a loop
 //! over epoll, it says what tasks, queues and their scheduler cost.
 
 use std::collections::HashMap;

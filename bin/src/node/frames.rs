@@ -1,33 +1,28 @@
-//! Connections of frames: what a transport has to offer, and the two tasks that serve each.
+//! Connections of frames: what a transport has to offer, and the task that serves each.
 //!
-//! An idle connection holds its [`Mailbox`] (some 150 bytes), its place in the
-//! engine's table, and two parked tasks, neither of which has a buffer: frames are read into one
-//! that is given back before the next wait, and encoded into one that lives as long as a burst of
-//! output.
+//! An idle connection holds its [`Mailbox`] with the sink, its place in the engine's table, and one
+//! parked task without a buffer: frames are read into one that is given back before the next wait.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::io;
 use std::net::IpAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::time::Instant;
 
 use async_std::task;
-use futures::future::{Either, select};
+use futures::future::{Either, FutureExt as _, select};
 use parlor_core::engine::Input;
 use parlor_core::id::ConnectionId;
-use parlor_core::protocol::{ErrorCode, decode, encode};
+use parlor_core::protocol::{ErrorCode, decode};
 use tracing::debug;
 
 use super::inbox::{Asked, Door, Mail};
-use super::mailbox::{Mailbox, Outgoing};
+use super::mailbox::Mailbox;
+use super::outlet::finish;
 
 /// How many requests of one connection the engine gets at once. It may pause a connection between
 /// two such batches.
 const BATCH: usize = 64;
-
-/// About how many bytes are encoded before they are written.
-const BURST: usize = 64 * 1024;
 
 /// Something that yields connections of frames.
 pub trait Transport: Send + 'static {
@@ -53,6 +48,16 @@ pub struct Link<R, W> {
 
 /// The half of a connection that frames come from.
 pub trait FrameSource: Send + 'static {
+    /// Waits until [`FrameSource::read`] need not wait; nothing is read while the engine has not dealt
+    /// with what was read before. May return too early, which only means that the engine's word is
+    /// waited for first and then the client's. The future may be dropped; nothing is lost by it.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    fn ready(&mut self) -> impl Future<Output = io::Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Waits until something arrives, and appends the frames that it completes, at most some 64 KiB
     /// of them. The future may be dropped; nothing is lost by it. Not calling it holds the client up.
     ///
@@ -76,6 +81,16 @@ pub trait FrameSink: Send + 'static {
         position: usize,
     ) -> impl Future<Output = io::Result<usize>> + Send;
 
+    /// Writes on as [`FrameSink::write`] does, without waiting: returns `position` where it would have
+    /// to wait, which is always right, and costs a task for each time that something is written.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    fn try_write(&mut self, frames: &Frames, position: usize) -> io::Result<usize> {
+        let _never_at_once = frames;
+        Ok(position)
+    }
+
     /// Ends the connection so that the client gets everything that was written, in a time of its
     /// own choice but not more than some seconds.
     fn close(self) -> impl Future<Output = ()> + Send;
@@ -98,8 +113,9 @@ pub enum Arrival {
 /// Frames in one piece of memory, each followed by a line feed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frames {
-    bytes: Vec<u8>,
-    ends: Vec<usize>,
+    pub(super) bytes: Vec<u8>,
+    /// Where each frame ends, its line feed included.
+    pub(super) ends: Vec<usize>,
 }
 
 impl Frames {
@@ -137,7 +153,8 @@ impl Frames {
         self.ends.is_empty()
     }
 
-    fn end(&mut self) {
+    /// Ends the frame that has been appended to `bytes`.
+    pub(super) fn end(&mut self) {
         self.bytes.push(b'\n');
         self.ends.push(self.bytes.len());
     }
@@ -150,38 +167,42 @@ pub(crate) async fn accept<T: Transport>(
     closed: async_channel::Receiver<()>,
 ) {
     loop {
-        let next = std::pin::pin!(transport.accept());
-        let Either::Left((link, _)) = select(next, std::pin::pin!(closed.recv())).await else {
+        let next = pin!(transport.accept());
+        let Either::Left((link, _)) = select(next, pin!(closed.recv())).await else {
             return;
         };
+        let Link {
+            address,
+            source,
+            sink,
+        } = link;
         // Waiting here holds further connections up while the engine has too much to do.
-        let Ok((connection, mailbox)) = door.connect(link.address).await else {
+        let mailbox = Mailbox::new(Box::new(sink));
+        let Ok((connection, mailbox)) = door.connect(address, mailbox).await else {
             return;
         };
-        task::spawn(serve(link, door.clone(), connection, mailbox));
+        let from = address.map(tracing::field::display);
+        debug!(connection = connection.0, from, "connected");
+        task::spawn(serve(source, door.clone(), connection, mailbox));
     }
 }
 
 /// Serves one connection to its end.
-fn serve<R: FrameSource, W: FrameSink>(
-    link: Link<R, W>,
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an async function has room for its arguments twice, and this one is for each connection"
+)]
+fn serve<R: FrameSource>(
+    mut source: R,
     door: Door,
     connection: ConnectionId,
     mailbox: Arc<Mailbox>,
 ) -> impl Future<Output = ()> + Send {
-    let Link {
-        address,
-        mut source,
-        sink,
-    } = link;
-    let from = address.map(tracing::field::display);
-    debug!(connection = connection.0, from, "connected");
-    let writer = task::spawn(write(sink, door.clone(), connection, Arc::clone(&mailbox)));
     async move {
         read(&mut source, &door, connection, &mailbox).await;
-        writer.await;
-        // The source stays here until the writer is through: a socket is closed when both halves are
-        // gone.
+        // Boxed, so that there is no room for it while the connection lives.
+        Box::pin(finish(&door, connection, &mailbox)).await;
+        // The source stays here until all is written: a socket is closed when both halves are gone.
         drop(source);
         debug!(connection = connection.0, "disconnected");
         // The node has ended where this fails.
@@ -196,43 +217,69 @@ async fn read<R: FrameSource>(
     connection: ConnectionId,
     mailbox: &Mailbox,
 ) {
-    while mailbox.ready_for_batch().await {
+    loop {
+        // For the client first: its next request seldom comes before the engine has dealt with the
+        // one before, so the task wakes once for each.
+        let Some(ready) = unless_ended(pin!(source.ready()), mailbox).await else {
+            return;
+        };
+        if !mailbox.ready_for_batch().await {
+            return;
+        }
         let mut frames = Frames::default();
-        let arrived = {
-            let next = std::pin::pin!(source.read(&mut frames));
-            match select(next, std::pin::pin!(mailbox.ended())).await {
-                Either::Left((arrived, _)) => arrived,
-                Either::Right(_) => break,
-            }
+        let arrived = match ready {
+            Ok(()) => unless_ended(pin!(source.read(&mut frames)), mailbox).await,
+            Err(error) => Some(Err(error)),
+        };
+        let Some(arrived) = arrived else {
+            return;
         };
         if !hand_over(&frames, door, connection, mailbox).await {
-            break;
+            return;
         }
         drop(frames);
-        let last = match arrived {
-            Ok(Arrival::Frames) => continue,
-            Ok(Arrival::TooLarge) => Some(Input::Request {
-                connection,
-                id: None,
-                request: Err(ErrorCode::FrameTooLarge.into()),
-            }),
-            Ok(Arrival::End) => Some(Input::EndOfInput { connection }),
-            Err(error) => {
-                debug!(connection = connection.0, %error, "cannot read");
-                None
-            }
-        };
-        let told = match last {
-            Some(input) => door.input(input).await.is_ok(),
-            None => false,
-        };
-        if told {
-            mailbox.ended().await;
-        } else {
-            mailbox.shut();
+        if matches!(arrived, Ok(Arrival::Frames)) {
+            continue;
         }
-        break;
+        // Boxed, so that there is no room for it while the connection lives.
+        return Box::pin(tell_end(arrived, door, connection, mailbox)).await;
     }
+}
+
+/// Tells the engine that the client sends no more, and waits until it has had its answers.
+async fn tell_end(
+    end: io::Result<Arrival>,
+    door: &Door,
+    connection: ConnectionId,
+    mailbox: &Mailbox,
+) {
+    let last = match end {
+        Ok(Arrival::TooLarge) => Input::Request {
+            connection,
+            id: None,
+            request: Err(ErrorCode::FrameTooLarge.into()),
+        },
+        Ok(_) => Input::EndOfInput { connection },
+        Err(error) => {
+            debug!(connection = connection.0, %error, "cannot read");
+            return mailbox.shut();
+        }
+    };
+    match door.input(last).await {
+        Ok(()) => mailbox.ended().await,
+        Err(_) => mailbox.shut(),
+    }
+}
+
+/// Waits for something unless the connection is closing before.
+fn unless_ended<T>(
+    something: Pin<&mut impl Future<Output = T>>,
+    mailbox: &Mailbox,
+) -> impl Future<Output = Option<T>> {
+    select(something, mailbox.ended()).map(|first| match first {
+        Either::Left((result, _)) => Some(result),
+        Either::Right(_) => None,
+    })
 }
 
 /// Hands frames to the engine, as many at a time as it is ready for; false when the connection is
@@ -270,141 +317,9 @@ fn request(frame: &[u8]) -> Asked {
     }
 }
 
-/// Writes what the engine has for the connection, and ends it.
-async fn write<W: FrameSink>(
-    mut sink: W,
-    door: Door,
-    connection: ConnectionId,
-    mailbox: Arc<Mailbox>,
-) {
-    while let Some(queue) = mailbox.take().await {
-        if !write_all(&mut sink, queue, &door, connection, &mailbox).await {
-            mailbox.shut();
-            return sink.abort();
-        }
-    }
-    // Boxed, so that there is no room for it while the connection lives.
-    Box::pin(sink.close()).await;
-}
-
-/// Writes a queue; false when the connection is broken or out of time.
-async fn write_all<W: FrameSink>(
-    sink: &mut W,
-    queue: Vec<Outgoing>,
-    door: &Door,
-    connection: ConnectionId,
-    mailbox: &Mailbox,
-) -> bool {
-    let mut queue = queue.into_iter();
-    while queue.len() > 0 {
-        let burst = Burst::encode(&mut queue);
-        let mut position = 0;
-        while position < burst.frames.as_bytes().len() {
-            let before = position;
-            match write_some(sink, &burst.frames, position, mailbox).await {
-                Ok(reached) => position = reached,
-                Err(error) => {
-                    debug!(connection = connection.0, %error, "cannot write");
-                    return false;
-                }
-            }
-            let weight = burst.weight(before, position);
-            if weight > 0 {
-                door.written(connection, mailbox, weight);
-            }
-        }
-        burst.recycle();
-    }
-    true
-}
-
-/// Writes something, within the time that a closing connection has left.
-async fn write_some<W: FrameSink>(
-    sink: &mut W,
-    frames: &Frames,
-    position: usize,
-    mailbox: &Mailbox,
-) -> io::Result<usize> {
-    let out_of_time = async {
-        let until = mailbox.closing().await;
-        let left = until.saturating_duration_since(Instant::now());
-        Box::pin(task::sleep(left)).await;
-    };
-    let write = std::pin::pin!(sink.write(frames, position));
-    match select(write, std::pin::pin!(out_of_time)).await {
-        Either::Left((written, _)) => written,
-        Either::Right(_) => Err(io::ErrorKind::TimedOut.into()),
-    }
-}
-
-thread_local! {
-    /// A burst that was written, for its memory: one for each thread serves all connections.
-    static WRITTEN: Cell<Burst> = const { Cell::new(Burst::new()) };
-}
-
-/// Encoded frames and what each weighs.
-#[derive(Debug, Default)]
-struct Burst {
-    frames: Frames,
-    weights: Vec<u32>,
-}
-
-impl Burst {
-    const fn new() -> Self {
-        let frames = Frames {
-            bytes: Vec::new(),
-            ends: Vec::new(),
-        };
-        Self {
-            frames,
-            weights: Vec::new(),
-        }
-    }
-
-    /// Keeps the memory for the next burst on this thread, unless it is more than most need.
-    fn recycle(mut self) {
-        if self.frames.bytes.capacity() <= 2 * BURST && self.weights.capacity() <= BURST {
-            self.frames.bytes.clear();
-            self.frames.ends.clear();
-            self.weights.clear();
-            WRITTEN.set(self);
-        }
-    }
-
-    /// Encodes from the front of a queue, at least one frame.
-    fn encode(queue: &mut impl Iterator<Item = Outgoing>) -> Self {
-        let mut burst = WRITTEN.take();
-        while burst.frames.bytes.len() < BURST
-            && let Some(outgoing) = queue.next()
-        {
-            let weight = outgoing.weight();
-            match outgoing {
-                Outgoing::Reply { id, result, .. } => {
-                    encode::reply(id, &result, &mut burst.frames.bytes);
-                    burst.frames.end();
-                }
-                Outgoing::Event { event, .. } => burst.frames.push(event.json()),
-            }
-            burst.weights.push(weight);
-        }
-        burst
-    }
-
-    /// Sums the weights of the frames that end between two positions.
-    fn weight(&self, before: usize, reached: usize) -> u32 {
-        let ends = self.frames.ends.iter().zip(&self.weights);
-        ends.filter(|(end, _)| (before + 1..=reached).contains(*end))
-            .fold(0, |sum, (_, weight)| sum.saturating_add(*weight))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use parlor_core::id::RequestId;
-    use parlor_core::protocol::Reply;
-
-    use super::{Burst, Frames};
-    use crate::node::mailbox::Outgoing;
+    use super::Frames;
 
     fn frames(all: &[&str]) -> Frames {
         let mut frames = Frames::default();
@@ -430,69 +345,32 @@ mod tests {
         assert!(Frames::default().is_empty());
         assert_eq!(Frames::default().end_of_frame(0), None);
     }
-
-    #[test]
-    fn only_whole_frames_weigh() {
-        let burst = Burst {
-            frames: frames(&["ab", "c"]),
-            weights: vec![10, 1],
-        };
-        assert_eq!(burst.weight(0, 2), 0);
-        assert_eq!(burst.weight(2, 3), 10);
-        assert_eq!(burst.weight(3, 5), 1);
-        assert_eq!(burst.weight(0, 5), 11);
-    }
-
-    #[test]
-    fn a_burst_is_bounded_and_the_rest_stays() {
-        let reply = |id| Outgoing::Reply {
-            id: Some(RequestId(id)),
-            result: Ok(Reply::Done),
-            weight: 3,
-        };
-        let mut queue = (0..20_000).map(reply);
-        let burst = Burst::encode(&mut queue);
-        assert!(burst.frames.as_bytes().len() < super::BURST + 100);
-        assert_eq!(
-            burst.frames.iter().next(),
-            Some(br#"{"id":0,"ok":{}}"#.as_slice())
-        );
-        assert_eq!(burst.frames.iter().count(), burst.weights.len());
-        assert_eq!(queue.count(), 20_000 - burst.weights.len());
-    }
 }
 
 #[cfg(test)]
 mod sizes {
     use std::future::Future;
 
-    use parlor_transport_tcp::{FrameReader, FrameWriter};
+    use parlor_transport_tcp::FrameReader;
 
-    use super::{Mailbox, serve, write};
+    use super::{Mailbox, serve};
 
-    /// What a connection's two tasks and its mailbox may take, in bytes: a tenth more than they do.
-    const SERVE: usize = 640;
-    const WRITE: usize = 700;
-    const MAILBOX: usize = 124;
+    /// What a connection's task and its mailbox may take, in bytes: a tenth more than they do.
+    const SERVE: usize = 500;
+    const MAILBOX: usize = 150;
 
     /// Returns the size of the future that a function of four arguments returns.
     fn of<A, B, C, D, F: Future>(_: impl Fn(A, B, C, D) -> F) -> usize {
         size_of::<F>()
     }
 
-    /// The futures of a connection over TCP. With TLS they are the same: what TLS keeps is behind a
-    /// pointer that both halves share.
+    /// The future of a connection over TCP. With TLS it is the same: what TLS keeps is behind a pointer
+    /// that both halves share.
     #[test]
     fn an_idle_connection_holds_little() {
-        let serve = of(serve::<FrameReader, FrameWriter>);
-        let write = of(write::<FrameWriter>);
+        let serve = of(serve::<FrameReader>);
         let mailbox = size_of::<Mailbox>();
-        let sizes = format!(
-            "the task that reads has {serve} bytes, the one that writes {write}, the mailbox {mailbox}"
-        );
-        assert!(
-            serve <= SERVE && write <= WRITE && mailbox <= MAILBOX,
-            "{sizes}"
-        );
+        let sizes = format!("the task has {serve} bytes, the mailbox {mailbox}");
+        assert!(serve <= SERVE && mailbox <= MAILBOX, "{sizes}");
     }
 }

@@ -155,15 +155,16 @@ impl Inbox {
 }
 
 impl Door {
-    /// Announces a connection.
+    /// Announces a connection with its mailbox.
     pub(crate) async fn connect(
         &self,
         address: Option<IpAddr>,
+        mailbox: Mailbox,
     ) -> Result<(ConnectionId, Arc<Mailbox>), Ended> {
         let mut last = self.last.lock().await;
         *last += 1;
         let connection = ConnectionId(*last);
-        let mailbox = Arc::new(Mailbox::default());
+        let mailbox = Arc::new(mailbox);
         self.send(Mail::Connected {
             connection,
             address,

@@ -67,7 +67,7 @@ pub enum AskError {
 
 impl LocalConnection {
     pub(crate) async fn open(door: Door) -> Result<Self, Ended> {
-        let (connection, mailbox) = door.connect(None).await?;
+        let (connection, mailbox) = door.connect(None, Mailbox::default()).await?;
         task::spawn(guard(door.clone(), connection, Arc::clone(&mailbox)));
         Ok(Self {
             door,

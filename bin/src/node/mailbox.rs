@@ -1,5 +1,7 @@
-//! What the engine has for one connection, and how the connection's tasks wait for it.
+//! What the engine has for one connection, how it goes out, and how the connection's task waits for
+//! the engine.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -7,6 +9,8 @@ use std::time::{Duration, Instant};
 use futures::future::poll_fn;
 use parlor_core::id::RequestId;
 use parlor_core::protocol::{Event, Reply, RequestError};
+
+use super::outlet::Outlet;
 
 /// How long a closing connection may take to accept what is queued for it.
 pub(crate) const FLUSH: Duration = Duration::from_secs(2);
@@ -95,6 +99,7 @@ pub(crate) struct Mailbox {
 struct State {
     queue: Vec<Outgoing>,
     phase: Phase,
+    way: Way,
     /// What the engine takes to be unwritten.
     outstanding: u32,
     /// What of that is written.
@@ -103,12 +108,42 @@ struct State {
     paused: bool,
     /// A batch of requests is with the engine.
     handling: bool,
-    /// The engine's task will wake the writer at the end of its turn.
+    /// What is queued will be delivered after the engine's turn.
     touched: bool,
+    /// The reader waits for the engine, and not only for the end.
+    wants_batch: bool,
     reader: Option<Waker>,
     writer: Option<Waker>,
     guard: Option<Waker>,
 }
+
+/// How what is queued goes out.
+#[derive(Default)]
+enum Way {
+    /// A front-end in this process takes it.
+    #[default]
+    Taken,
+    /// By this, which nobody is using.
+    Outlet(Box<dyn Outlet>),
+    /// By an outlet that somebody has borrowed.
+    Borrowed,
+    /// No more.
+    Retired,
+}
+
+impl fmt::Debug for Way {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Taken => "Taken",
+            Self::Outlet(_) => "Outlet",
+            Self::Borrowed => "Borrowed",
+            Self::Retired => "Retired",
+        })
+    }
+}
+
+/// An outlet and what is to go out by it.
+pub(crate) type Departure = (Box<dyn Outlet>, Vec<Outgoing>);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Phase {
@@ -126,10 +161,42 @@ impl State {
         self.outstanding = self.outstanding.saturating_sub(credit);
         credit
     }
+
+    fn lend(&mut self) -> Option<Departure> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        match std::mem::replace(&mut self.way, Way::Borrowed) {
+            Way::Outlet(outlet) => Some((outlet, std::mem::take(&mut self.queue))),
+            other => {
+                self.way = other;
+                None
+            }
+        }
+    }
+
+    /// The reader, when the engine is ready for its next batch and it waits for that.
+    fn reader_for_batch(&mut self) -> Option<Waker> {
+        let ready = self.wants_batch && !self.paused && !self.handling;
+        ready.then(|| self.reader.take()).flatten()
+    }
+
+    /// The reader, when the connection is closing.
+    fn reader_that_ends(&mut self) -> Option<Waker> {
+        let ends = self.phase != Phase::Open;
+        ends.then(|| self.reader.take()).flatten()
+    }
 }
 
 impl Mailbox {
-    /// Queues something; tells whether this is the first since the last [`Mailbox::wake_writer`].
+    /// Makes one whose queue goes out by an outlet; the default is for a front-end that takes it.
+    pub(crate) fn new(outlet: Box<dyn Outlet>) -> Self {
+        let mailbox = Self::default();
+        mailbox.lock().way = Way::Outlet(outlet);
+        mailbox
+    }
+
+    /// Queues something; tells whether this is the first since the last [`Mailbox::borrow`].
     pub(crate) fn push(&self, outgoing: Outgoing) -> bool {
         let mut state = self.lock();
         if state.phase == Phase::Open {
@@ -158,20 +225,66 @@ impl Mailbox {
         self.lock().take_credit()
     }
 
-    /// Wakes the writer.
-    pub(crate) fn wake_writer(&self) {
+    /// Lends the outlet with all that is queued, if there is something and nobody has borrowed it
+    /// yet: who has will find it too. Wakes a front-end that takes what is queued.
+    pub(crate) fn borrow(&self) -> Option<Departure> {
         let mut state = self.lock();
         state.touched = false;
-        let waker = state.writer.take();
+        let departure = state.lend();
+        let waker = match state.way {
+            Way::Taken => state.writer.take(),
+            _ => None,
+        };
         drop(state);
         wake(waker);
+        departure
+    }
+
+    /// Takes an outlet back, or lends it again at once with what was queued meanwhile.
+    pub(crate) fn give_back(&self, outlet: Box<dyn Outlet>) -> Option<Departure> {
+        let mut state = self.lock();
+        state.way = Way::Outlet(outlet);
+        let departure = state.lend();
+        let waker = state.reader_that_ends();
+        drop(state);
+        wake(waker);
+        departure
+    }
+
+    /// Ends a connection whose outlet is broken.
+    pub(crate) fn break_off(&self) {
+        self.lock().way = Way::Retired;
+        self.shut();
+        // Closed already, it may have waited for the outlet.
+        let waker = self.lock().reader_that_ends();
+        wake(waker);
+    }
+
+    /// Waits, as the reader of a connection that is closing, until nobody uses the outlet, and takes it
+    /// for good with what is still to go out; `None` where it is broken.
+    pub(crate) async fn retire(&self) -> Option<Departure> {
+        poll_fn(|context| {
+            let mut state = self.lock();
+            match std::mem::replace(&mut state.way, Way::Retired) {
+                Way::Outlet(outlet) => {
+                    Poll::Ready(Some((outlet, std::mem::take(&mut state.queue))))
+                }
+                Way::Borrowed => {
+                    state.way = Way::Borrowed;
+                    remember(&mut state.reader, context);
+                    Poll::Pending
+                }
+                Way::Taken | Way::Retired => Poll::Ready(None),
+            }
+        })
+        .await
     }
 
     /// Stops or starts the taking of requests.
     pub(crate) fn pause(&self, paused: bool) {
         let mut state = self.lock();
         state.paused = paused;
-        let waker = (!paused).then(|| state.reader.take()).flatten();
+        let waker = state.reader_for_batch();
         drop(state);
         wake(waker);
     }
@@ -185,12 +298,12 @@ impl Mailbox {
     pub(crate) fn end_batch(&self) {
         let mut state = self.lock();
         state.handling = false;
-        let waker = state.reader.take();
+        let waker = state.reader_for_batch();
         drop(state);
         wake(waker);
     }
 
-    /// Lets the writer empty the queue within [`FLUSH`], and the reader stop.
+    /// Lets what is queued go out within [`FLUSH`], and the reader stop.
     pub(crate) fn close(&self) {
         self.enter(Phase::Closing(Instant::now() + FLUSH));
     }
@@ -214,6 +327,7 @@ impl Mailbox {
         if !state.paused && !state.handling {
             return Poll::Ready(true);
         }
+        state.wants_batch = true;
         remember(&mut state.reader, context);
         Poll::Pending
     }
@@ -229,16 +343,16 @@ impl Mailbox {
     }
 
     /// Waits, as the reader, until the connection is closing.
-    pub(crate) async fn ended(&self) {
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + Unpin {
         poll_fn(|context| {
             let mut state = self.lock();
             if state.phase != Phase::Open {
                 return Poll::Ready(());
             }
+            state.wants_batch = false;
             remember(&mut state.reader, context);
             Poll::Pending
         })
-        .await;
     }
 
     /// Waits, as the writer, for something to write; `None` when there will be nothing more.
@@ -339,7 +453,10 @@ fn wake(waker: Option<Waker>) {
 
 #[cfg(test)]
 mod tests {
+    use std::future::Future as _;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::{Context, Wake};
 
     use async_std::task;
     use futures::FutureExt as _;
@@ -347,6 +464,15 @@ mod tests {
     use parlor_core::protocol::Event;
 
     use super::{Credit, Mailbox, Outgoing, Shared};
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     fn event(user: u64) -> Event {
         Event::Presence {
@@ -367,7 +493,7 @@ mod tests {
         let mailbox = Mailbox::default();
         assert!(mailbox.push(outgoing(1)));
         assert!(!mailbox.push(outgoing(2)));
-        mailbox.wake_writer();
+        assert!(mailbox.borrow().is_none());
         assert!(mailbox.push(outgoing(3)));
         let all = mailbox.take().now_or_never().unwrap().unwrap();
         assert_eq!(all.len(), 3);
@@ -402,7 +528,7 @@ mod tests {
             async move { mailbox.take().await.map(|all| all.len()) }
         });
         mailbox.push(outgoing(1));
-        mailbox.wake_writer();
+        assert!(mailbox.borrow().is_none());
         assert_eq!(task::block_on(writer), Some(1));
     }
 
@@ -437,6 +563,26 @@ mod tests {
         assert_eq!(mailbox.ready_for_batch().now_or_never(), None);
         mailbox.pause(false);
         assert_eq!(mailbox.ready_for_batch().now_or_never(), Some(true));
+    }
+
+    #[test]
+    fn a_reader_that_waits_for_its_client_is_left_alone() {
+        let mailbox = Mailbox::default();
+        let wakes = Arc::new(Wakes::default());
+        let waker = wakes.clone().into();
+        let mut context = Context::from_waker(&waker);
+        mailbox.begin_batch();
+        let mut ended = std::pin::pin!(mailbox.ended());
+        assert!(ended.as_mut().poll(&mut context).is_pending());
+        mailbox.end_batch();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 0);
+        mailbox.begin_batch();
+        assert!(mailbox.poll_ready(&context).is_pending());
+        mailbox.end_batch();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 1);
+        assert!(ended.as_mut().poll(&mut context).is_pending());
+        mailbox.close();
+        assert_eq!(wakes.0.load(Ordering::Relaxed), 2);
     }
 
     #[test]

@@ -4,12 +4,12 @@
 //!   Transport ──▶ reader ──┐                                ┌──▶ Store::submit
 //!   LocalConnection::send ─┼─▶ bounded channel ─▶ ┌────────┐├──▶ Relay
 //!                          │                      │ Engine │┤
-//!   Store, Relay ── Sink ──┴─▶ answers ─────────▶ └────────┘└──▶ mailboxes ─▶ writer ──▶ Transport
+//!   Store, Relay ── Sink ──┴─▶ answers ─────────▶ └────────┘└──▶ mailboxes ─▶ outlet ──▶ Transport
 //!                                                                         └─▶ LocalConnection::receive
 //! ```
 //!
 //! One task owns the engine. Everything else is a queue towards it or away from it, and each queue
-//! has its bound: see `inbox.rs` for the way in and `mailbox.rs` for the way out.
+//! has its bound: see `inbox.rs` for the way in, `mailbox.rs` and `outlet.rs` for the way out.
 
 mod clock;
 mod frames;
@@ -17,6 +17,7 @@ mod inbox;
 mod journal;
 mod local;
 mod mailbox;
+mod outlet;
 mod tcp;
 mod turn;
 
@@ -181,7 +182,7 @@ impl Builder {
         for transport in self.transports {
             task::spawn(transport);
         }
-        let turns = Turns::new(config, Box::new(store), self.relay);
+        let turns = Turns::new(config, Box::new(store), self.relay, self.door.clone());
         task::spawn(engine(
             turns,
             self.inbox,

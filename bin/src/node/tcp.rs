@@ -23,6 +23,10 @@ impl Transport for Listener {
 }
 
 impl FrameSource for FrameReader {
+    async fn ready(&mut self) -> io::Result<()> {
+        FrameReader::ready(self).await
+    }
+
     async fn read(&mut self, frames: &mut Frames) -> io::Result<Arrival> {
         let arrival = FrameReader::read(self, |frame| frames.push(frame)).await?;
         Ok(match arrival {
@@ -37,6 +41,11 @@ impl FrameSink for FrameWriter {
     async fn write(&mut self, frames: &Frames, position: usize) -> io::Result<usize> {
         let rest = frames.as_bytes().get(position..).unwrap_or_default();
         Ok(position + self.write_some(rest).await?)
+    }
+
+    fn try_write(&mut self, frames: &Frames, position: usize) -> io::Result<usize> {
+        let rest = frames.as_bytes().get(position..).unwrap_or_default();
+        Ok(position + FrameWriter::try_write(self, rest)?)
     }
 
     async fn close(self) {

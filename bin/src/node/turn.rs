@@ -2,7 +2,7 @@
 //!
 //! It works in turns: take what has come in, let the engine handle it, carry out what the engine
 //! wants. What a turn wants of the store goes to it in one piece, and so does what it wants of the
-//! relay; each connection that got something is woken once, at the turn's end.
+//! relay; what there is for the connections goes out at the turn's end.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,9 +20,10 @@ use parlor_core::time::Timestamp;
 use tracing::{debug, error};
 
 use super::clock::Clock;
-use super::inbox::{Inbox, Mail, Snapshot};
+use super::inbox::{Door, Inbox, Mail, Snapshot};
 use super::journal;
 use super::mailbox::{Mailbox, Outgoing, Shared};
+use super::outlet::{Recipient, deliver};
 
 /// How many pieces of mail one turn takes of each channel.
 const TURN: usize = 256;
@@ -39,11 +40,12 @@ pub(crate) struct Turns {
     clock: Clock,
     store: Box<dyn Store>,
     relay: Option<Box<dyn Relay>>,
+    door: Door,
     connections: HashMap<ConnectionId, Arc<Mailbox>>,
     /// What this turn collects.
     asked: Vec<(StoreToken, StoreRequest)>,
     published: Vec<(Channel, RelayMessage)>,
-    touched: Vec<Arc<Mailbox>>,
+    touched: Vec<Recipient>,
     batches: Vec<Arc<Mailbox>>,
     /// Who waits for an operator's order.
     ordered: HashMap<OrderTicket, Waiter>,
@@ -68,6 +70,7 @@ impl Turns {
         config: Config,
         store: Box<dyn Store>,
         relay: Option<Box<dyn Relay>>,
+        door: Door,
     ) -> Self {
         let clock = Clock::start();
         Self {
@@ -75,6 +78,7 @@ impl Turns {
             clock,
             store,
             relay,
+            door,
             connections: HashMap::new(),
             asked: Vec::new(),
             published: Vec::new(),
@@ -260,9 +264,7 @@ impl Turns {
         {
             relay.publish(std::mem::take(&mut self.published));
         }
-        for mailbox in self.touched.drain(..) {
-            mailbox.wake_writer();
-        }
+        deliver(&mut self.touched, &self.door);
         // Only now, so that a pause that a batch has led to stands before the next one is sent.
         for mailbox in self.batches.drain(..) {
             mailbox.end_batch();
@@ -343,7 +345,7 @@ impl Turns {
         if let Some(mailbox) = self.connections.get(&connection)
             && mailbox.push(outgoing)
         {
-            self.touched.push(Arc::clone(mailbox));
+            self.touched.push((connection, Arc::clone(mailbox)));
         }
     }
 
@@ -403,7 +405,7 @@ mod tests {
     use parlor_core::secret::Secret;
     use parlor_core::store::{Store, StoreRequest};
 
-    use super::super::inbox::Mail;
+    use super::super::inbox::{self, Mail};
     use super::super::mailbox::Mailbox;
     use super::Turns;
 
@@ -416,7 +418,7 @@ mod tests {
     #[test]
     fn what_a_gone_connection_gives_back_is_dropped() {
         let config = Config::new(Secret::new("a secret of at least 32 bytes ..."));
-        let mut turns = Turns::new(config, Box::new(Mute), None);
+        let mut turns = Turns::new(config, Box::new(Mute), None, inbox::open().0);
         let connection = ConnectionId(1);
         let now = turns.clock.now();
         let mail = [

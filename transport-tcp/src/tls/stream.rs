@@ -119,9 +119,12 @@ impl Tls {
     /// an error that passes (`WouldBlock`), the next call must begin with the same bytes.
     ///
     /// # Errors
-    /// The socket's, `WouldBlock` among them.
+    /// The socket's, `WouldBlock` among them, which it is during the handshake too.
     pub(crate) fn send(&self, socket: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
         let mut state = self.lock();
+        if state.connection.is_handshaking() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         if state.unsent == 0 {
             let piece = bytes.get(..RECORD).unwrap_or(bytes);
             state.unsent = state.connection.writer().write(piece)?;
