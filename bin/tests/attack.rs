@@ -96,7 +96,7 @@ fn who_holds_connections_or_floods_a_node_ends_and_others_are_served() {
 
 #[test]
 fn a_wave_of_connections_leaves_its_memory_behind() {
-    const CONNECTIONS: usize = 4000;
+    const CONNECTIONS: usize = 6000;
     allow_descriptors();
     let folder = TempDir::new().unwrap();
     let server = Server::start_with(folder.path(), SETTINGS, &SIDE_PORT);
