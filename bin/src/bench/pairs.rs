@@ -215,11 +215,10 @@ impl<'a> Pairs<'a> {
         }
         let mark = read_text(&self.order.run, text);
         let mark = mark.filter(|mark| {
-            let in_order = lane.refused || mark.number == seq;
-            let raw = self.order.raw;
-            in_order
-                && mark.lane == number / 2
-                && (raw || lane.told(mark.number, seq, Some(mark.due)))
+            // Whether entries stand in the order of their sending is for the replies to tell: a
+            // refusal that explains another order may be read after what the receiver gets.
+            mark.lane == number / 2
+                && (self.order.raw || lane.told(mark.number, seq, Some(mark.due)))
         });
         let Some(mark) = mark else {
             return faults.add(|| {
@@ -451,7 +450,11 @@ mod tests {
     }
 
     fn reply(number: u64) -> String {
-        format!("{{\"id\":{number},\"ok\":{{\"seq\":{number},\"at\":1}}}}")
+        placed(number, number)
+    }
+
+    fn placed(number: u64, seq: u64) -> String {
+        format!("{{\"id\":{number},\"ok\":{{\"seq\":{seq},\"at\":1}}}}")
     }
 
     fn event(seq: usize, text: &str) -> String {
@@ -527,6 +530,32 @@ mod tests {
         others.line(&mut hub, 1, event(1, &text).as_bytes(), 0);
         assert_eq!(others.tally().faults.count, 1);
         assert_eq!(others.tally().deliveries, 0);
+    }
+
+    #[test]
+    fn a_refusal_may_be_read_after_what_it_explains() {
+        let busy = "{\"id\":1,\"error\":{\"code\":\"busy\",\"message\":\"later\",\"retry_ms\":0}}";
+        for is_refused in [true, false] {
+            let (order, mut hub) = (order(), Hub::new(2, false).unwrap());
+            let mut pairs = Pairs::new(&order, &people(), Pace::Window(2), Some(2));
+            pairs.go(&mut hub);
+            let sent = texts(&mut hub, 0);
+            for (seq, text) in [(1, &sent[1]), (2, &sent[0])] {
+                pairs.line(&mut hub, 1, event(seq, text).as_bytes(), 0);
+            }
+            if is_refused {
+                pairs.line(&mut hub, 0, busy.as_bytes(), 0);
+                pairs.line(&mut hub, 0, placed(2, 1).as_bytes(), 0);
+                pairs.step(&mut hub);
+                assert_eq!(texts(&mut hub, 0), [sent[0].as_str()]);
+                pairs.line(&mut hub, 0, placed(1, 2).as_bytes(), 0);
+            } else {
+                pairs.line(&mut hub, 0, placed(1, 2).as_bytes(), 0);
+                pairs.line(&mut hub, 0, placed(2, 1).as_bytes(), 0);
+            }
+            let faults = pairs.tally().faults.count;
+            assert_eq!(faults, if is_refused { 0 } else { 2 });
+        }
     }
 
     #[test]
