@@ -131,12 +131,15 @@ impl Engine {
             .ok_or(Misuse::TooMuchWritten(id))?;
         connection.accepted_at = self.now;
         if connection.outstanding <= self.config.outgoing / 2 {
+            let paused = connection.paused;
             if std::mem::take(&mut connection.starved) {
                 self.repairs.starved += 1;
                 self.catch_up(id);
             }
-            self.pause_or_resume(id);
-            self.set_alarm(id);
+            if paused {
+                self.pause_or_resume(id);
+                self.set_alarm(id);
+            }
         }
         Ok(())
     }
@@ -227,11 +230,15 @@ impl Engine {
         let Some(connection) = self.connections.get_mut(id) else {
             return;
         };
-        if connection.outstanding == 0 {
+        let is_first = connection.outstanding == 0;
+        if is_first {
             connection.accepted_at = now;
         }
         connection.outstanding = connection.outstanding.saturating_add(weight);
-        self.set_alarm(id);
+        // Nothing else becomes overdue by this, and the alarm is mostly early enough.
+        if is_first && now + self.config.write_timeout < connection.alarm_at {
+            self.set_alarm(id);
+        }
     }
 
     /// Says why, ends the session on this connection and closes it once that is written.

@@ -13,7 +13,8 @@ use crate::log::{Body, Entry};
 use crate::protocol::Event;
 use crate::protocol::event::GroupState;
 
-type Targets = SmallVec<[ConnectionId; 2]>;
+/// Connections that are told the same.
+pub(super) type Targets = SmallVec<[ConnectionId; 2]>;
 
 impl Engine {
     /// Offers a committed entry to every session here that reads its conversation: who is right
@@ -36,12 +37,10 @@ impl Engine {
                 {
                     local.name.clone_from(name);
                 }
-                let connections: Vec<ConnectionId> = local
-                    .members
-                    .iter()
-                    .filter_map(|member| self.users.get(*member))
-                    .flat_map(|user| user.connections.iter().copied())
-                    .collect();
+                let mut connections = Vec::with_capacity(local.members.len());
+                for user in local.members.iter().filter_map(|it| self.users.get(*it)) {
+                    connections.extend_from_slice(&user.connections);
+                }
                 // Every reader sees a group's entry alike, so whose eyes it is shown to is no matter.
                 self.deliver_to(entry, entry.from, &connections);
             }
@@ -56,7 +55,7 @@ impl Engine {
         let with = message.conversation;
         let event = Event::Message(message);
         let weight = weight::of_event(&event);
-        let mut targets = Targets::new();
+        let mut targets = Targets::with_capacity(connections.len());
         for connection in connections {
             match self.offer(*connection, with, entry, Source::Live) {
                 Offer::Push => targets.push(*connection),

@@ -1,8 +1,9 @@
 //! What other nodes told, and what is told without being stored.
 
 use crate::engine::Engine;
+use crate::engine::delivery::Targets;
 use crate::engine::trail::EntryMark;
-use crate::id::{ConnectionId, ConversationRef, GroupId, Place, UserId};
+use crate::id::{ConversationRef, GroupId, Place, UserId};
 use crate::protocol::{Event, Reply, RequestError};
 use crate::relay::{Channel, RelayMessage};
 use crate::store::command::Requested;
@@ -99,13 +100,13 @@ impl Engine {
     }
 
     fn tell_typing(&mut self, place: Place, user: UserId) {
-        let (connections, conversation): (Vec<ConnectionId>, ConversationRef) = match place {
+        let (connections, conversation): (Targets, ConversationRef) = match place {
             Place::Direct(pair) => {
                 let other = pair
                     .other(user)
                     .filter(|other| self.may_notice(*other, user));
                 (
-                    other.map_or_else(Vec::new, |other| self.connections_of(other)),
+                    other.map_or_else(Targets::new, |other| self.connections_of(other)),
                     user_ref(user),
                 )
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::engine::Engine;
 use crate::engine::contract::Effect;
+use crate::engine::delivery::Targets;
 use crate::engine::session::{Cursor, Cursors, Phase, Session};
 use crate::engine::timers::Alarm;
 use crate::engine::token::Token;
@@ -232,10 +233,10 @@ impl Engine {
         Some(self.connections.get(connection)?.session.as_ref()?.user)
     }
 
-    pub(super) fn connections_of(&self, user: UserId) -> Vec<ConnectionId> {
-        self.users
-            .get(user)
-            .map_or_else(Vec::new, |local| local.connections.to_vec())
+    pub(super) fn connections_of(&self, user: UserId) -> Targets {
+        self.users.get(user).map_or_else(Targets::new, |local| {
+            local.connections.iter().copied().collect()
+        })
     }
 
     /// Tells whether a user who is here has another one for a friend.

@@ -45,8 +45,8 @@ impl Waits {
 
     /// Counts one.
     pub fn add(&mut self, wait: Duration) {
-        let millis = wait.as_millis();
-        let place = Self::BOUNDS.partition_point(|bound| u128::from(*bound) < millis);
+        let millis = crate::time::millis(wait);
+        let place = Self::BOUNDS.partition_point(|bound| *bound < millis);
         if let Some(count) = self.counts.get_mut(place) {
             *count += 1;
         }
