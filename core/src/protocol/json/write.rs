@@ -113,16 +113,16 @@ pub(crate) fn integer(out: &mut Vec<u8>, value: u64) {
     // Twenty digits hold 2^64 − 1.
     let mut digits = [0_u8; 20];
     let mut rest = value;
-    let mut used = 0;
+    let mut start = digits.len();
     for digit in digits.iter_mut().rev() {
         *digit = b'0'.saturating_add(u8::try_from(rest % 10).unwrap_or(0));
         rest /= 10;
-        used += 1;
+        start -= 1;
         if rest == 0 {
             break;
         }
     }
-    out.extend(digits.iter().skip(digits.len() - used));
+    out.extend_from_slice(digits.get(start..).unwrap_or_default());
 }
 
 /// Writes `true` or `false`.
@@ -135,17 +135,30 @@ pub(crate) fn boolean(out: &mut Vec<u8>, value: bool) {
 pub(crate) fn string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|&byte| needs_escape(byte)) {
-        let (plain, from) = rest.split_at(at);
+    while let (plain, from) = rest.split_at(plain(rest))
+        && let Some((&byte, behind)) = from.split_first()
+    {
         out.extend_from_slice(plain);
-        let Some((&byte, behind)) = from.split_first() else {
-            break;
-        };
         escape(out, byte);
         rest = behind;
     }
     out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// Returns how many bytes at the beginning need no escape.
+fn plain(bytes: &[u8]) -> usize {
+    // Many bytes are looked at with a few instructions where no answer depends on the one before.
+    let (blocks, _) = bytes.as_chunks::<16>();
+    let is_plain = |block: &&[u8; 16]| {
+        !block
+            .iter()
+            .fold(false, |is, &byte| is | needs_escape(byte))
+    };
+    let known = blocks.iter().take_while(is_plain).count() * 16;
+    let mut rest = bytes.iter().skip(known);
+    let place = rest.position(|&byte| needs_escape(byte));
+    place.map_or(bytes.len(), |place| known + place)
 }
 
 const fn needs_escape(byte: u8) -> bool {
@@ -197,7 +210,9 @@ mod tests {
     #[test]
     fn every_character_is_escaped_as_the_reference_does() {
         let all: String = (0..0x300).filter_map(char::from_u32).collect();
-        for text in ["", "plain", "\"", "é\n😀\u{2028}\u{7f}", all.as_str()] {
+        let late = ["\"", "\n", "\\"].map(|end| format!("{}{end}", "long ".repeat(9)));
+        let texts = ["", "plain", "\"", "é\n😀\u{2028}\u{7f}", all.as_str()];
+        for text in texts.into_iter().chain(late.iter().map(String::as_str)) {
             let line = written(|out| string(out, text));
             assert_eq!(line, serde_json::to_string(text).unwrap());
             assert!(!line.contains('\n'));
