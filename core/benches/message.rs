@@ -9,7 +9,7 @@
 mod node;
 
 use divan::{Bencher, black_box};
-use node::{FRIEND, MEMBERS, Node, frame};
+use node::{FRIEND, MEMBERS, Node, Sends};
 use parlor_core::id::{RequestId, Seq};
 use parlor_core::protocol::{Reply, decode, encode};
 use parlor_core::time::Timestamp;
@@ -20,14 +20,16 @@ fn main() {
 
 #[divan::bench]
 fn decode_a_request(bencher: Bencher<'_, '_>) {
-    let json = frame(1, FRIEND);
-    bencher.bench(|| decode::request(black_box(json.as_bytes())).is_ok());
+    let mut sends = Sends::to(FRIEND);
+    let json = sends.next();
+    bencher.bench(|| decode::request(black_box(json)).is_ok());
 }
 
 #[divan::bench]
 fn encode_an_event(bencher: Bencher<'_, '_>) {
     let mut node = Node::new(2).expect("a node");
-    node.frame(1, &frame(0, FRIEND)).expect("a message");
+    let mut sends = Sends::to(FRIEND);
+    node.frame(1, sends.next()).expect("a message");
     let event = node.last.take().expect("an event");
     let mut out = Vec::new();
     bencher.bench_local(|| {
@@ -64,12 +66,9 @@ fn a_message_to_a_group_of_100(bencher: Bencher<'_, '_>) {
 
 /// Sends one message after the other: decoded, handled, stored, answered and encoded.
 fn messages(bencher: Bencher<'_, '_>, mut node: Node, to: &str) {
-    let mut number = 0;
+    let mut sends = Sends::to(to);
     bencher
-        .with_inputs(|| {
-            number += 1;
-            frame(number, to)
-        })
+        .with_inputs(|| sends.next().to_vec())
         .bench_local_refs(|json| {
             node.out.clear();
             node.frame(1, json).expect("a message");

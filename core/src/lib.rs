@@ -17,5 +17,6 @@ pub mod rules;
 pub mod secret;
 #[cfg(feature = "sim")]
 pub mod sim;
+pub mod sorted;
 pub mod store;
 pub mod time;

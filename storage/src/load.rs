@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use parlor_core::id::{ConversationId, GroupId, Pair, Place, Seq, SessionId, UserId};
 use parlor_core::identity::Identity;
+use parlor_core::sorted::SortedSet;
 use parlor_core::store::{Count, InvitationRow, MemberRow, ReadSet, StoredKey, View};
 use parlor_core::time::Timestamp;
 use sea_orm::{DatabaseTransaction, DbErr, FromQueryResult as _, QueryResult, Value};
@@ -153,7 +154,7 @@ impl Loader<'_> {
     async fn places(&mut self, set: &ReadSet) -> Result<(), DbErr> {
         let mut all = set.places.clone();
         all.extend(set.members.iter().map(|(place, _)| *place));
-        all.extend(&set.members_of);
+        all.extend(set.members_of.iter().copied());
         all.extend(set.messages.iter().map(|(place, _)| *place));
         let pairs = self.pairs(&all).await?;
         let (mut locked, mut looked_at) = (BTreeSet::new(), BTreeSet::new());
@@ -185,7 +186,7 @@ impl Loader<'_> {
 
     async fn pairs(
         &self,
-        places: &BTreeSet<Place>,
+        places: &SortedSet<Place>,
     ) -> Result<BTreeMap<Pair, (ConversationId, Seq)>, DbErr> {
         let tuples: Vec<[Value; 2]> = places
             .iter()
@@ -495,7 +496,7 @@ impl Loader<'_> {
             }
         }
         for count in &set.counts {
-            self.view.counts.entry(*count).or_insert(0);
+            self.view.counts.get_or_insert_with(*count, || 0);
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Changes: whatever waits is carried out in one transaction.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use async_channel::{Receiver, Sender};
 use parlor_core::id::UserId;
 use parlor_core::name::Key;
 use parlor_core::rules;
+use parlor_core::sorted::SortedSet;
 use parlor_core::store::{
     Applied, Command, Done, Mark, ReadSet, Refusal, StoreError, StoreFailure, StoreResponse,
     StoreResult, View,
@@ -236,7 +237,7 @@ impl Writer {
             rules::read_also(command, &mut needs);
         }
         let mut keys = if self.keys_recur {
-            BTreeSet::new()
+            SortedSet::new()
         } else {
             // Nearly every key is new: the one that is not is found by the table, which refuses it.
             mem::take(&mut needs.keys)
@@ -261,7 +262,7 @@ impl Writer {
         &mut self,
         commands: &[&Command],
         mut needs: ReadSet,
-        new: &BTreeSet<(UserId, Key)>,
+        new: &SortedSet<(UserId, Key)>,
         committing: &AtomicBool,
     ) -> Result<Round, Failure> {
         let context = Arc::clone(&self.context);
@@ -340,7 +341,7 @@ enum Round {
 /// something again is never refused, so where one is refused it matters whether the key is new.
 fn apply(
     commands: &[&Command],
-    new: &BTreeSet<(UserId, Key)>,
+    new: &SortedSet<(UserId, Key)>,
     view: &mut View,
 ) -> (Results, Option<ReadSet>) {
     let mut results = Vec::with_capacity(commands.len());

@@ -17,7 +17,7 @@ mod node;
 
 use std::time::Instant;
 
-use node::{AnyError, FRIEND, MEMBERS, Node, frame};
+use node::{AnyError, FRIEND, MEMBERS, Node, Sends};
 use parlor_core::protocol::{decode, encode};
 
 fn main() -> Result<(), AnyError> {
@@ -29,14 +29,15 @@ fn main() -> Result<(), AnyError> {
     let start;
     match what.as_str() {
         "decode" => {
+            let mut sends = Sends::to(FRIEND);
             start = Instant::now();
-            for number in 0..count {
-                decode::request(frame(number, FRIEND).as_bytes()).map_err(|error| error.error)?;
+            for _ in 0..count {
+                decode::request(sends.next()).map_err(|error| error.error)?;
             }
         }
         "encode" => {
             let mut node = Node::new(2)?;
-            node.frame(1, &frame(0, FRIEND))?;
+            node.frame(1, Sends::to(FRIEND).next())?;
             let event = node.last.take().ok_or("nothing was pushed")?;
             start = Instant::now();
             for _ in 0..count {
@@ -47,14 +48,14 @@ fn main() -> Result<(), AnyError> {
         "direct" | "group" => {
             let direct = what == "direct";
             let mut node = Node::new(if direct { 2 } else { MEMBERS })?;
-            let to = match direct {
+            let mut sends = Sends::to(&match direct {
                 true => FRIEND.to_owned(),
                 false => node.group(),
-            };
+            });
             start = Instant::now();
-            for number in 0..count {
+            for _ in 0..count {
                 node.out.clear();
-                node.frame(1, &frame(number, &to))?;
+                node.frame(1, sends.next())?;
             }
         }
         other => return Err(format!("{other} is none of decode, encode, direct, group").into()),

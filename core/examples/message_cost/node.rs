@@ -15,9 +15,47 @@ pub(crate) const FRIEND: &str = r#""user":2"#;
 const TEXT: &str = "As long as what people write to each other when they have something to say and \
                     the time to say it..";
 
-/// A message to a place such as `"user":2`.
-pub(crate) fn frame(number: u64, to: &str) -> String {
-    format!(r#"{{"id":{number},"op":"send","to":{{{to}}},"key":"key-{number}","text":"{TEXT}"}}"#)
+/// Messages to one place, one after the other in the same buffer, as in a connection's.
+pub(crate) struct Sends {
+    json: Vec<u8>,
+    /// Where each message's number stands.
+    places: Vec<usize>,
+    number: u64,
+}
+
+/// How many digits a message's number has.
+const DIGITS: usize = 10;
+
+impl Sends {
+    /// Makes messages to a place such as `"user":2`.
+    pub(crate) fn to(to: &str) -> Self {
+        let number = 1_000_000_000;
+        let json = format!(
+            r#"{{"id":{number},"op":"send","to":{{{to}}},"key":"key-{number}","text":"{TEXT}"}}"#
+        );
+        let text = number.to_string();
+        Self {
+            places: json.match_indices(&text).map(|it| it.0).collect(),
+            json: json.into_bytes(),
+            number,
+        }
+    }
+
+    /// Returns the next message.
+    pub(crate) fn next(&mut self) -> &[u8] {
+        self.number += 1;
+        let mut rest = self.number;
+        for digit in (0..DIGITS).rev() {
+            let byte = b'0' + u8::try_from(rest % 10).unwrap_or_default();
+            for place in &self.places {
+                if let Some(to) = self.json.get_mut(place + digit) {
+                    *to = byte;
+                }
+            }
+            rest /= 10;
+        }
+        &self.json
+    }
 }
 
 /// An engine, its store, and what it would send.
@@ -49,15 +87,17 @@ impl Node {
             })?;
             for op in ["register", "login"] {
                 let fields = format!(r#""name":"user {user}","password":"correct horse""#);
-                node.frame(user, &format!(r#"{{"id":1,"op":"{op}",{fields}}}"#))?;
+                let json = format!(r#"{{"id":1,"op":"{op}",{fields}}}"#);
+                node.frame(user, json.as_bytes())?;
             }
         }
-        node.frame(1, r#"{"id":2,"op":"friend_request","user":2}"#)?;
-        node.frame(2, r#"{"id":2,"op":"friend_accept","user":1}"#)?;
-        node.frame(1, r#"{"id":3,"op":"group_create","name":"all"}"#)?;
+        node.frame(1, br#"{"id":2,"op":"friend_request","user":2}"#)?;
+        node.frame(2, br#"{"id":2,"op":"friend_accept","user":1}"#)?;
+        node.frame(1, br#"{"id":3,"op":"group_create","name":"all"}"#)?;
         for user in 2..=users {
             let fields = node.group();
-            node.frame(user, &format!(r#"{{"id":3,"op":"group_join",{fields}}}"#))?;
+            let json = format!(r#"{{"id":3,"op":"group_join",{fields}}}"#);
+            node.frame(user, json.as_bytes())?;
         }
         Ok(node)
     }
@@ -68,8 +108,8 @@ impl Node {
     }
 
     /// Takes a request from a user, and does all that comes of it.
-    pub(crate) fn frame(&mut self, from: u64, json: &str) -> Result<(), AnyError> {
-        let frame = decode::request(json.as_bytes()).map_err(|error| error.error)?;
+    pub(crate) fn frame(&mut self, from: u64, json: &[u8]) -> Result<(), AnyError> {
+        let frame = decode::request(json).map_err(|error| error.error)?;
         self.input(Input::Request {
             connection: ConnectionId(from),
             id: Some(frame.id),

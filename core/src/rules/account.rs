@@ -1,7 +1,5 @@
 //! Accounts and sessions.
 
-use std::collections::BTreeSet;
-
 use smol_str::SmolStr;
 
 use crate::id::{Pair, Place, SessionId, UserId};
@@ -10,6 +8,7 @@ use crate::log::{FriendState, Role};
 use crate::name::{MAX_NAME_CHARS, Name};
 use crate::protocol::{ErrorCode, RequestError};
 use crate::secret::Secret;
+use crate::sorted::SortedSet;
 use crate::store::{Command, Done, Kind, ReadSet, Refusal, SessionRow, UserRow, View};
 
 use super::lookup::{self, Log, incomplete};
@@ -27,7 +26,7 @@ const PLAIN_DIGITS: usize = 24;
 
 pub(super) fn read_for_register(name: &Name) -> ReadSet {
     ReadSet {
-        names: BTreeSet::from([name.key()]),
+        names: SortedSet::from([name.key()]),
         new_users: 1,
         ..ReadSet::default()
     }
@@ -52,8 +51,8 @@ pub(super) fn register(view: &View, name: &Name, hash: &Secret) -> Result<Plan, 
 
 pub(super) fn read_for_sessions(user: UserId) -> ReadSet {
     ReadSet {
-        users: BTreeSet::from([user]),
-        sessions_of: BTreeSet::from([user]),
+        users: SortedSet::from([user]),
+        sessions_of: SortedSet::from([user]),
         ..ReadSet::default()
     }
 }
@@ -105,7 +104,7 @@ fn open_session(
 /// second look.
 pub(super) fn read_for_identity(identity: Identity, name: Option<&Name>) -> ReadSet {
     ReadSet {
-        identities: BTreeSet::from([identity]),
+        identities: SortedSet::from([identity]),
         names: names(identity, name).iter().map(Name::key).collect(),
         new_users: 1,
         new_sessions: 1,
@@ -246,7 +245,7 @@ pub(super) fn change_password(
 }
 
 pub(super) fn read_for_delete(user: UserId) -> ReadSet {
-    let one = || BTreeSet::from([user]);
+    let one = || SortedSet::from([user]);
     ReadSet {
         friendships_of: one(),
         memberships_of: one(),

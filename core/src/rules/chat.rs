@@ -1,12 +1,12 @@
 //! Messages: sent, edited, recalled.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::id::{Pair, Place, Seq, UserId};
 use crate::log::{FriendState, Role};
 use crate::name::Key;
 use crate::protocol::{ErrorCode, RequestError};
+use crate::sorted::SortedSet;
 use crate::store::{Done, Kind, MessageRow, ReadSet, Refusal, View};
 
 use super::lookup::{self, Log};
@@ -61,7 +61,7 @@ pub(super) fn send(
 
 pub(super) fn read_for_message(user: UserId, place: Place, seq: Seq) -> ReadSet {
     let mut set = ReadSet {
-        messages: BTreeSet::from([(place, seq)]),
+        messages: SortedSet::from([(place, seq)]),
         ..ReadSet::default()
     };
     read_for_rights(&mut set, user, place);
@@ -231,7 +231,7 @@ fn within_window(view: &View, target: &MessageRow) -> Result<(), RequestError> {
 }
 
 /// Begins the plan that adds an entry to a log.
-const fn appended(view: &View, log: Log) -> Plan {
+fn appended(view: &View, log: Log) -> Plan {
     Plan::new(Done::Appended {
         seq: log.last.next(),
         at: view.now,

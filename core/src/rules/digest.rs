@@ -1,6 +1,7 @@
 //! What a key stands for.
 
 use sha2::{Digest as _, Sha256};
+use smol_str::{SmolStr, ToSmolStr as _, format_smolstr};
 
 use crate::id::{Place, Seq};
 use crate::log::JoinPolicy;
@@ -10,10 +11,10 @@ use crate::store::Digest;
 /// Digests what a sender asks for with a key; `meta` does not count.
 pub(super) fn of_message(place: Place, text: &str, reply_to: Option<Seq>) -> Digest {
     let place = match place {
-        Place::Direct(pair) => format!("direct {} {}", pair.low(), pair.high()),
-        Place::Group(group) => format!("group {group}"),
+        Place::Direct(pair) => format_smolstr!("direct {} {}", pair.low(), pair.high()),
+        Place::Group(group) => format_smolstr!("group {group}"),
     };
-    let reply_to = reply_to.map_or_else(String::new, |seq| seq.to_string());
+    let reply_to = reply_to.map_or_else(SmolStr::default, |seq| seq.to_smolstr());
     of_parts(&["message", &place, text, &reply_to])
 }
 

@@ -391,7 +391,7 @@ impl World {
         for (session, _) in &written.sessions {
             self.last_session = self.last_session.max(session.0);
         }
-        for (count, number) in &view.counts {
+        for (count, number) in view.counts.iter() {
             assert_eq!(*number, self.count(*count), "{count:?} was not kept true");
         }
     }

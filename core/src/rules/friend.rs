@@ -1,11 +1,10 @@
 //! Friendships.
 
-use std::collections::BTreeSet;
-
 use crate::id::{Pair, Place, Seq, UserId};
 use crate::log::{FriendState, Role};
 use crate::protocol::request::{FriendAction, UserRef};
 use crate::protocol::{ErrorCode, RequestError};
+use crate::sorted::SortedSet;
 use crate::store::{Count, Done, MemberRow, ReadSet, Refusal, View};
 
 use super::lookup::{self, Log, incomplete};
@@ -15,7 +14,7 @@ pub(super) fn read_for_request(user: UserId, who: &UserRef) -> ReadSet {
     match who {
         UserRef::Id(other) => read_for_request_of(user, *other),
         UserRef::Name(name) => ReadSet {
-            names: BTreeSet::from([name.key()]),
+            names: SortedSet::from([name.key()]),
             ..ReadSet::default()
         },
     }
@@ -57,10 +56,11 @@ pub(super) fn read_for_action(user: UserId, action: FriendAction, other: UserId)
     let mut read = read_for_pair(user, other);
     match action {
         FriendAction::Accept => {
-            read.counts = BTreeSet::from([Count::Conversations(user), Count::Conversations(other)]);
+            read.counts =
+                SortedSet::from([Count::Conversations(user), Count::Conversations(other)]);
             read.new_conversations = 1;
         }
-        FriendAction::Block => read.counts = BTreeSet::from([Count::Friendships(user)]),
+        FriendAction::Block => read.counts = SortedSet::from([Count::Friendships(user)]),
         FriendAction::Reject | FriendAction::Remove | FriendAction::Unblock => {}
     }
     read
@@ -186,7 +186,7 @@ fn pair(user: UserId, other: UserId) -> Result<Pair, RequestError> {
 
 fn read_for_request_of(user: UserId, other: UserId) -> ReadSet {
     ReadSet {
-        counts: BTreeSet::from([
+        counts: SortedSet::from([
             Count::Friendships(user),
             Count::Friendships(other),
             Count::Conversations(user),
@@ -200,12 +200,12 @@ fn read_for_request_of(user: UserId, other: UserId) -> ReadSet {
 /// that is under way is committed before, or sees what became of them.
 fn read_for_pair(user: UserId, other: UserId) -> ReadSet {
     ReadSet {
-        users: BTreeSet::from([user, other]),
+        users: SortedSet::from([user, other]),
         places: Pair::new(user, other)
             .map(Place::Direct)
             .into_iter()
             .collect(),
-        friendships: BTreeSet::from([(user, other), (other, user)]),
+        friendships: SortedSet::from([(user, other), (other, user)]),
         ..ReadSet::default()
     }
 }

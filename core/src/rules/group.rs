@@ -1,12 +1,12 @@
 //! Groups as a whole: made, changed, disbanded.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::id::{GroupId, Place, Seq, UserId};
 use crate::log::{GroupChange, JoinPolicy, Role};
 use crate::name::{Key, Name};
 use crate::protocol::{ErrorCode, RequestError};
+use crate::sorted::SortedSet;
 use crate::store::{Count, Done, GroupRow, Kind, MemberRow, ReadSet, Refusal, View};
 
 use super::digest;
@@ -15,9 +15,9 @@ use super::plan::{Plan, Step};
 
 pub(super) fn read_for_create(user: UserId, key: Option<&Key>) -> ReadSet {
     ReadSet {
-        users: BTreeSet::from([user]),
+        users: SortedSet::from([user]),
         group_keys: key.map(|key| (user, key.clone())).into_iter().collect(),
-        counts: BTreeSet::from([Count::Groups(user), Count::Conversations(user)]),
+        counts: SortedSet::from([Count::Groups(user), Count::Conversations(user)]),
         new_conversations: 1,
         ..ReadSet::default()
     }
@@ -82,7 +82,7 @@ pub(super) fn create(
 pub(super) fn read_for_update(user: UserId, group: GroupId) -> ReadSet {
     let place = Place::Group(group);
     ReadSet {
-        members: BTreeSet::from([(place, user)]),
+        members: SortedSet::from([(place, user)]),
         ..places([place])
     }
 }
@@ -123,10 +123,10 @@ pub(super) fn update(
 pub(super) fn read_for_disband(user: UserId, group: GroupId) -> ReadSet {
     let place = Place::Group(group);
     ReadSet {
-        users: BTreeSet::from([user]),
-        members_of: BTreeSet::from([place]),
-        invitations_to: BTreeSet::from([group]),
-        join_requests_to: BTreeSet::from([group]),
+        users: SortedSet::from([user]),
+        members_of: SortedSet::from([place]),
+        invitations_to: SortedSet::from([group]),
+        join_requests_to: SortedSet::from([group]),
         ..places([place])
     }
 }
@@ -206,6 +206,8 @@ pub(super) fn manager(view: &View, log: Log, user: UserId) -> Result<Role, Refus
 
 #[cfg(test)]
 mod tests {
+    use smallvec::smallvec;
+
     use super::super::fixture::{
         ANN, BEN, CAT, DAN, NOBODY, World, Written, create, entry, give, join, joined, key, name,
         on_other, on_self,
@@ -244,7 +246,7 @@ mod tests {
         let id = GROUP.conversation();
         let joined_entry = entry(&world, PLACE, (11, 1), ANN, Body::Joined { user: ANN });
         let applied = Applied {
-            entries: vec![joined_entry],
+            entries: smallvec![joined_entry],
             changed: vec![world.next_version(ANN)],
             ..Applied::unchanged(Done::GroupCreated(GROUP))
         };
@@ -343,7 +345,7 @@ mod tests {
         let id = GROUP.conversation();
         let body = Body::Updated(differs.clone());
         let applied = Applied {
-            entries: vec![entry(&world, PLACE, (11, 2), ANN, body)],
+            entries: smallvec![entry(&world, PLACE, (11, 2), ANN, body)],
             ..Applied::unchanged(Done::Nothing)
         };
         let row = GroupRow {
@@ -396,7 +398,7 @@ mod tests {
         let id = GROUP.conversation();
         let everyone = [ANN, BEN, CAT, DAN];
         let applied = Applied {
-            entries: vec![entry(&world, PLACE, (11, 3), ANN, Body::Disbanded)],
+            entries: smallvec![entry(&world, PLACE, (11, 3), ANN, Body::Disbanded)],
             changed: everyone.map(|user| world.next_version(user)).into(),
             ..Applied::unchanged(Done::Nothing)
         };

@@ -1,12 +1,11 @@
 //! The members of groups: how they come and go, and what they may do.
 
-use std::collections::BTreeSet;
-
 use crate::id::{GroupId, Place, UserId};
 use crate::log::{FriendState, JoinPolicy, Role};
 use crate::protocol::reply::JoinState;
 use crate::protocol::request::{GroupOtherAction, GroupSelfAction};
 use crate::protocol::{ErrorCode, RequestError};
+use crate::sorted::SortedSet;
 use crate::store::command::Requested;
 use crate::store::{Count, Done, GroupRow, InvitationRow, Kind, MemberRow, ReadSet, Refusal, View};
 
@@ -17,7 +16,7 @@ use super::plan::{Plan, Step};
 pub(super) fn read_for_self(user: UserId, action: GroupSelfAction, group: GroupId) -> ReadSet {
     match action {
         GroupSelfAction::Join => ReadSet {
-            counts: BTreeSet::from([
+            counts: SortedSet::from([
                 Count::Members(group),
                 Count::Groups(user),
                 Count::Conversations(user),
@@ -51,21 +50,21 @@ pub(super) fn read_for_other(
 ) -> ReadSet {
     let place = Place::Group(group);
     let mut read = ReadSet {
-        users: BTreeSet::from([other]),
-        members: BTreeSet::from([(place, user), (place, other)]),
+        users: SortedSet::from([other]),
+        members: SortedSet::from([(place, user), (place, other)]),
         ..places([place])
     };
-    let concerned = BTreeSet::from([(group, other)]);
+    let concerned = SortedSet::from([(group, other)]);
     match action {
         GroupOtherAction::Invite => {
             read.invitations = concerned;
-            read.friendships = BTreeSet::from([(user, other), (other, user)]);
-            read.counts = BTreeSet::from([Count::Invitations(other)]);
+            read.friendships = SortedSet::from([(user, other), (other, user)]);
+            read.counts = SortedSet::from([Count::Invitations(other)]);
         }
         GroupOtherAction::Approve => {
             read.invitations.clone_from(&concerned);
             read.join_requests = concerned;
-            read.counts = BTreeSet::from([
+            read.counts = SortedSet::from([
                 Count::Members(group),
                 Count::Groups(other),
                 Count::Conversations(other),
@@ -104,8 +103,8 @@ pub(super) fn act_on_other(
 pub(super) fn read_for_role(user: UserId, group: GroupId, other: UserId) -> ReadSet {
     let place = Place::Group(group);
     ReadSet {
-        users: BTreeSet::from([user, other]),
-        members: BTreeSet::from([(place, user), (place, other)]),
+        users: SortedSet::from([user, other]),
+        members: SortedSet::from([(place, user), (place, other)]),
         ..places([place])
     }
 }
@@ -161,10 +160,10 @@ pub(super) fn set_role(
 fn read_for_one(user: UserId, group: GroupId) -> ReadSet {
     let place = Place::Group(group);
     ReadSet {
-        users: BTreeSet::from([user]),
-        members: BTreeSet::from([(place, user)]),
-        invitations: BTreeSet::from([(group, user)]),
-        join_requests: BTreeSet::from([(group, user)]),
+        users: SortedSet::from([user]),
+        members: SortedSet::from([(place, user)]),
+        invitations: SortedSet::from([(group, user)]),
+        join_requests: SortedSet::from([(group, user)]),
         ..places([place])
     }
 }

@@ -1,13 +1,12 @@
 //! What a view knows. Where a rule asks for a row that was not loaded, it is refused with
 //! [`Refusal::Incomplete`].
 
-use std::collections::BTreeSet;
-
 use crate::id::{ConversationId, GroupId, Place, Seq, SessionId, UserId};
 use crate::identity::Identity;
 use crate::log::FriendState;
 use crate::name::{Key, NameKey};
 use crate::protocol::{ErrorCode, RequestError};
+use crate::sorted::SortedSet;
 use crate::store::{
     Count, GroupRow, InvitationRow, Limits, MemberRow, MessageRow, ReadSet, Refusal, SessionRow,
     StoredKey, UserRow, View,
@@ -33,7 +32,7 @@ pub(super) fn incomplete(missing: ReadSet) -> Refusal {
 pub(super) fn user(view: &View, id: UserId) -> Result<Option<&UserRow>, Refusal> {
     known(view.users.get(&id), || view.loaded.users.contains(&id)).ok_or_else(|| {
         incomplete(ReadSet {
-            users: BTreeSet::from([id]),
+            users: SortedSet::from([id]),
             ..ReadSet::default()
         })
     })
@@ -60,7 +59,7 @@ pub(super) fn named(view: &View, name: &NameKey) -> Result<Option<UserId>, Refus
         .map(Option::<&UserId>::copied)
         .ok_or_else(|| {
             incomplete(ReadSet {
-                names: BTreeSet::from([name.clone()]),
+                names: SortedSet::from([name.clone()]),
                 ..ReadSet::default()
             })
         })
@@ -73,7 +72,7 @@ pub(super) fn identified(view: &View, identity: Identity) -> Result<Option<UserI
         .map(Option::<&UserId>::copied)
         .ok_or_else(|| {
             incomplete(ReadSet {
-                identities: BTreeSet::from([identity]),
+                identities: SortedSet::from([identity]),
                 ..ReadSet::default()
             })
         })
@@ -86,7 +85,7 @@ pub(super) fn sessions_of(
 ) -> Result<Vec<(SessionId, &SessionRow)>, Refusal> {
     if !view.loaded.sessions_of.contains(&user) {
         return Err(incomplete(ReadSet {
-            sessions_of: BTreeSet::from([user]),
+            sessions_of: SortedSet::from([user]),
             ..ReadSet::default()
         }));
     }
@@ -109,7 +108,7 @@ pub(super) fn friendship(view: &View, of: UserId, to: UserId) -> Result<FriendSt
         .map(|state| state.copied().unwrap_or_default())
         .ok_or_else(|| {
             incomplete(ReadSet {
-                friendships: BTreeSet::from([(of, to)]),
+                friendships: SortedSet::from([(of, to)]),
                 ..ReadSet::default()
             })
         })
@@ -156,7 +155,7 @@ pub(super) fn member(view: &View, log: Log, user: UserId) -> Result<Option<&Memb
     };
     known(view.members.get(&(log.id, user)), loaded).ok_or_else(|| {
         incomplete(ReadSet {
-            members: BTreeSet::from([(log.place, user)]),
+            members: SortedSet::from([(log.place, user)]),
             ..ReadSet::default()
         })
     })
@@ -175,7 +174,7 @@ pub(super) fn invitation(
     };
     known(view.invitations.get(&(group, user)), loaded).ok_or_else(|| {
         incomplete(ReadSet {
-            invitations: BTreeSet::from([(group, user)]),
+            invitations: SortedSet::from([(group, user)]),
             ..ReadSet::default()
         })
     })
@@ -192,7 +191,7 @@ pub(super) fn join_request(view: &View, group: GroupId, user: UserId) -> Result<
         .map(|row| row.is_some())
         .ok_or_else(|| {
             incomplete(ReadSet {
-                join_requests: BTreeSet::from([(group, user)]),
+                join_requests: SortedSet::from([(group, user)]),
                 ..ReadSet::default()
             })
         })
@@ -208,7 +207,7 @@ pub(super) fn key<'a>(
     match known(view.keys.get(&key), || view.loaded.keys.contains(&key)) {
         Some(known) => Ok(known),
         None => Err(incomplete(ReadSet {
-            keys: BTreeSet::from([key]),
+            keys: SortedSet::from([key]),
             ..ReadSet::default()
         })),
     }
@@ -221,7 +220,7 @@ pub(super) fn group_key(view: &View, user: UserId, key: &Key) -> Result<Option<G
     match known(view.group_keys.get(&key), loaded) {
         Some(known) => Ok(known.copied()),
         None => Err(incomplete(ReadSet {
-            group_keys: BTreeSet::from([key]),
+            group_keys: SortedSet::from([key]),
             ..ReadSet::default()
         })),
     }
@@ -232,7 +231,7 @@ pub(super) fn message(view: &View, log: Log, seq: Seq) -> Result<Option<&Message
     let loaded = || view.loaded.messages.contains(&(log.place, seq));
     known(view.messages.get(&(log.id, seq)), loaded).ok_or_else(|| {
         incomplete(ReadSet {
-            messages: BTreeSet::from([(log.place, seq)]),
+            messages: SortedSet::from([(log.place, seq)]),
             ..ReadSet::default()
         })
     })
@@ -240,7 +239,7 @@ pub(super) fn message(view: &View, log: Log, seq: Seq) -> Result<Option<&Message
 
 /// Refuses with `limit` unless there is room for one more row of each kind.
 pub(super) fn room(view: &View, counts: &[Count]) -> Result<(), Refusal> {
-    let missing: BTreeSet<Count> = counts
+    let missing: SortedSet<Count> = counts
         .iter()
         .filter(|count| !view.counts.contains_key(count))
         .copied()
@@ -375,7 +374,7 @@ mod tests {
         ];
         view.counts.insert(Count::Friendships(user), 0);
         let missing = ReadSet {
-            counts: BTreeSet::from([Count::Groups(user), Count::Conversations(user)]),
+            counts: SortedSet::from([Count::Groups(user), Count::Conversations(user)]),
             ..ReadSet::default()
         };
         assert_eq!(room(&view, &counts), Err(incomplete(missing)));

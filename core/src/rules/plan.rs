@@ -1,11 +1,13 @@
 //! What a rule decides: a list of steps that cannot fail any more. Rules only look at the view, so
 //! that a refusal leaves it as it was.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
+
+use smallvec::SmallVec;
 
 use crate::id::{ConversationId, GroupId, Place, Seq, SessionId, UserId};
 use crate::log::FriendState;
+use crate::sorted::SortedSet;
 use crate::store::command::Requested;
 use crate::store::{
     Applied, Count, Done, GroupRow, InvitationRow, Kind, MemberRow, MessageRow, ReadSet, Refusal,
@@ -46,18 +48,19 @@ pub(super) enum Step {
 #[derive(Debug)]
 pub(super) struct Plan {
     done: Done,
-    steps: Vec<Step>,
-    touched: BTreeSet<UserId>,
+    /// Mostly one, the sending of a message.
+    steps: SmallVec<[Step; 1]>,
+    touched: SortedSet<UserId>,
     requested: Option<Requested>,
 }
 
 impl Plan {
     /// Begins a plan; without steps it is the outcome that holds already.
-    pub(super) const fn new(done: Done) -> Self {
+    pub(super) fn new(done: Done) -> Self {
         Self {
             done,
-            steps: Vec::new(),
-            touched: BTreeSet::new(),
+            steps: SmallVec::new(),
+            touched: SortedSet::new(),
             requested: None,
         }
     }
@@ -88,7 +91,7 @@ impl Plan {
     /// Only [`Refusal::Incomplete`], before anything is changed: the accounts whose versions rise
     /// and that are not locked.
     pub(super) fn carry_out(self, view: &mut View) -> Result<Applied, Refusal> {
-        let missing: BTreeSet<UserId> = self
+        let missing: SortedSet<UserId> = self
             .touched
             .iter()
             .filter(|user| !is_locked(view, **user))

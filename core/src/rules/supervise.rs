@@ -1,10 +1,9 @@
 //! What operators do about accounts.
 
-use std::collections::BTreeSet;
-
 use crate::id::{SessionId, UserId};
 use crate::protocol::ErrorCode;
 use crate::protocol::request::UserRef;
+use crate::sorted::SortedSet;
 use crate::store::{Done, ReadSet, Refusal, Supervision, UserRow, View};
 
 use super::account::read_for_sessions;
@@ -15,7 +14,7 @@ pub(super) fn read_for(who: &UserRef) -> ReadSet {
     match who {
         UserRef::Id(user) => read_for_sessions(*user),
         UserRef::Name(name) => ReadSet {
-            names: BTreeSet::from([name.key()]),
+            names: SortedSet::from([name.key()]),
             ..ReadSet::default()
         },
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
 use smol_str::SmolStr;
 
 use crate::id::{GroupId, Place, Seq, SessionId, UserId};
@@ -207,7 +208,7 @@ pub struct Applied {
     /// What the one who asked is told.
     pub done: Done,
     /// The entries that the change added, ascending; none when the outcome held already.
-    pub entries: Vec<Arc<Entry>>,
+    pub entries: SmallVec<[Arc<Entry>; 1]>,
     /// The users whose version the change raised, and to what, ascending.
     pub changed: Vec<(UserId, u64)>,
     /// A user who now waits for approval: told to the group's owner and admins.
@@ -217,10 +218,10 @@ pub struct Applied {
 impl Applied {
     /// Makes the outcome of a change that added no entry and raised no version.
     #[must_use]
-    pub const fn unchanged(done: Done) -> Self {
+    pub fn unchanged(done: Done) -> Self {
         Self {
             done,
-            entries: Vec::new(),
+            entries: SmallVec::new(),
             changed: Vec::new(),
             requested: None,
         }

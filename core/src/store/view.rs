@@ -1,12 +1,12 @@
 //! The rows that a transaction has loaded, and what became of them.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::id::{ConversationId, GroupId, Pair, Place, Seq, SessionId, UserId};
 use crate::identity::Identity;
 use crate::log::FriendState;
 use crate::name::{Key, NameKey};
+use crate::sorted::{SortedMap, SortedSet};
 use crate::store::rows::{
     Count, GroupRow, InvitationRow, MemberRow, MessageRow, SessionRow, StoredKey, UserRow,
 };
@@ -60,45 +60,45 @@ impl Default for Limits {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReadSet {
     /// Accounts, locked.
-    pub users: BTreeSet<UserId>,
+    pub users: SortedSet<UserId>,
     /// Accounts by unique name, not locked. They enter [`View::names`] only.
-    pub names: BTreeSet<NameKey>,
+    pub names: SortedSet<NameKey>,
     /// Accounts by unique identity, not locked. They enter [`View::identities`] only.
-    pub identities: BTreeSet<Identity>,
+    pub identities: SortedSet<Identity>,
     /// Conversations, with their group where they are one; locked.
-    pub places: BTreeSet<Place>,
+    pub places: SortedSet<Place>,
     /// Every session of these users.
-    pub sessions_of: BTreeSet<UserId>,
+    pub sessions_of: SortedSet<UserId>,
     /// Single friendship rows: what the second is to the first.
-    pub friendships: BTreeSet<(UserId, UserId)>,
+    pub friendships: SortedSet<(UserId, UserId)>,
     /// Every friendship row of these users, from their side and from the other.
-    pub friendships_of: BTreeSet<UserId>,
+    pub friendships_of: SortedSet<UserId>,
     /// Single members.
-    pub members: BTreeSet<(Place, UserId)>,
+    pub members: SortedSet<(Place, UserId)>,
     /// Every member of these conversations.
-    pub members_of: BTreeSet<Place>,
+    pub members_of: SortedSet<Place>,
     /// Every membership of these users, with the conversations' places.
-    pub memberships_of: BTreeSet<UserId>,
+    pub memberships_of: SortedSet<UserId>,
     /// Single invitations.
-    pub invitations: BTreeSet<(GroupId, UserId)>,
+    pub invitations: SortedSet<(GroupId, UserId)>,
     /// Every invitation of these users.
-    pub invitations_of: BTreeSet<UserId>,
+    pub invitations_of: SortedSet<UserId>,
     /// Every invitation to these groups.
-    pub invitations_to: BTreeSet<GroupId>,
+    pub invitations_to: SortedSet<GroupId>,
     /// Single join requests.
-    pub join_requests: BTreeSet<(GroupId, UserId)>,
+    pub join_requests: SortedSet<(GroupId, UserId)>,
     /// Every join request of these users.
-    pub join_requests_of: BTreeSet<UserId>,
+    pub join_requests_of: SortedSet<UserId>,
     /// Every join request to these groups.
-    pub join_requests_to: BTreeSet<GroupId>,
+    pub join_requests_to: SortedSet<GroupId>,
     /// Messages by their unique (sender, key).
-    pub keys: BTreeSet<(UserId, Key)>,
+    pub keys: SortedSet<(UserId, Key)>,
     /// Groups by their unique (creator, key).
-    pub group_keys: BTreeSet<(UserId, Key)>,
+    pub group_keys: SortedSet<(UserId, Key)>,
     /// Single entries.
-    pub messages: BTreeSet<(Place, Seq)>,
+    pub messages: SortedSet<(Place, Seq)>,
     /// Numbers of rows.
-    pub counts: BTreeSet<Count>,
+    pub counts: SortedSet<Count>,
     /// How many new numbers of accounts to hold ready.
     pub new_users: usize,
     /// How many new numbers of conversations to hold ready.
@@ -136,13 +136,63 @@ impl ReadSet {
             .saturating_add(other.new_conversations);
         self.new_sessions = self.new_sessions.saturating_add(other.new_sessions);
     }
+
+    /// Forgets everything that is named, but keeps the memory.
+    pub fn clear(&mut self) {
+        let Self {
+            users,
+            names,
+            identities,
+            places,
+            sessions_of,
+            friendships,
+            friendships_of,
+            members,
+            members_of,
+            memberships_of,
+            invitations,
+            invitations_of,
+            invitations_to,
+            join_requests,
+            join_requests_of,
+            join_requests_to,
+            keys,
+            group_keys,
+            messages,
+            counts,
+            new_users,
+            new_conversations,
+            new_sessions,
+        } = self;
+        users.clear();
+        names.clear();
+        identities.clear();
+        places.clear();
+        sessions_of.clear();
+        friendships.clear();
+        friendships_of.clear();
+        members.clear();
+        members_of.clear();
+        memberships_of.clear();
+        invitations.clear();
+        invitations_of.clear();
+        invitations_to.clear();
+        join_requests.clear();
+        join_requests_of.clear();
+        join_requests_to.clear();
+        keys.clear();
+        group_keys.clear();
+        messages.clear();
+        counts.clear();
+        [*new_users, *new_conversations, *new_sessions] = [0; 3];
+    }
 }
 
 /// Rows of one table, each with what became of it. Rows that were not loaded are unknown, which is
 /// something else than absent.
 #[derive(Clone, Debug)]
 pub struct Tracked<K, V> {
-    rows: BTreeMap<K, Slot<V>>,
+    rows: SortedMap<K, Slot<V>>,
 }
 
 #[derive(Clone, Debug)]
@@ -166,15 +216,15 @@ pub enum Change<'a, K, V> {
 impl<K, V> Default for Tracked<K, V> {
     fn default() -> Self {
         Self {
-            rows: BTreeMap::new(),
+            rows: SortedMap::new(),
         }
     }
 }
 
-impl<K: Ord + Clone, V> Tracked<K, V> {
+impl<K: Ord, V> Tracked<K, V> {
     /// Records what was loaded: a row, or that there is none. A row that is there already stays.
     pub fn load(&mut self, key: K, row: Option<V>) {
-        self.rows.entry(key).or_insert(Slot {
+        self.rows.get_or_insert_with(key, || Slot {
             existed: row.is_some(),
             dirty: false,
             value: row,
@@ -205,13 +255,13 @@ impl<K: Ord + Clone, V> Tracked<K, V> {
     /// Iterates over the rows that are there, from a key on.
     pub fn from(&self, key: &K) -> impl Iterator<Item = (&K, &V)> {
         self.rows
-            .range(key..)
+            .range_from(key)
             .filter_map(|(key, slot)| Some((key, slot.value.as_ref()?)))
     }
 
     /// Inserts or replaces a row. A row that was never loaded counts as new.
     pub fn put(&mut self, key: K, row: V) {
-        let slot = self.rows.entry(key).or_insert(Slot {
+        let slot = self.rows.get_or_insert_with(key, || Slot {
             existed: false,
             dirty: true,
             value: None,
@@ -226,6 +276,11 @@ impl<K: Ord + Clone, V> Tracked<K, V> {
             slot.value = None;
             slot.dirty = true;
         }
+    }
+
+    /// Forgets every row.
+    fn clear(&mut self) {
+        self.rows.clear();
     }
 
     /// Iterates over what a store has to write, ascending by key.
@@ -289,9 +344,9 @@ pub struct View {
     /// Entries.
     pub messages: Tracked<(ConversationId, Seq), MessageRow>,
     /// Numbers of rows; the rules keep them true within the batch.
-    pub counts: BTreeMap<Count, u64>,
+    pub counts: SortedMap<Count, u64>,
     /// Users all of whose messages are to be blanked: text empty, `meta` absent, recalled.
-    pub blanked: BTreeSet<UserId>,
+    pub blanked: SortedSet<UserId>,
     /// New numbers of accounts, to be used from the front; never handed out before.
     pub new_users: Vec<UserId>,
     /// New numbers of conversations, to be used from the front; never handed out before.
@@ -322,11 +377,60 @@ impl View {
             keys: Tracked::default(),
             group_keys: Tracked::default(),
             messages: Tracked::default(),
-            counts: BTreeMap::new(),
-            blanked: BTreeSet::new(),
+            counts: SortedMap::new(),
+            blanked: SortedSet::new(),
             new_users: Vec::new(),
             new_conversations: Vec::new(),
             new_sessions: Vec::new(),
         }
+    }
+
+    /// Forgets every row, but keeps the memory.
+    pub fn clear(&mut self, at: Timestamp) {
+        let Self {
+            now,
+            limits: _,
+            loaded,
+            users,
+            names,
+            identities,
+            sessions,
+            friendships,
+            pairs,
+            conversations,
+            groups,
+            members,
+            invitations,
+            join_requests,
+            keys,
+            group_keys,
+            messages,
+            counts,
+            blanked,
+            new_users,
+            new_conversations,
+            new_sessions,
+        } = self;
+        *now = at;
+        loaded.clear();
+        users.clear();
+        names.clear();
+        identities.clear();
+        sessions.clear();
+        friendships.clear();
+        pairs.clear();
+        conversations.clear();
+        groups.clear();
+        members.clear();
+        invitations.clear();
+        join_requests.clear();
+        keys.clear();
+        group_keys.clear();
+        messages.clear();
+        counts.clear();
+        blanked.clear();
+        new_users.clear();
+        new_conversations.clear();
+        new_sessions.clear();
     }
 }

@@ -1,5 +1,7 @@
 //! Tests of the rules of accounts and sessions.
 
+use smallvec::smallvec;
+
 use super::*;
 use crate::id::{ConversationId, GroupId, Seq};
 use crate::log::{Body, JoinPolicy};
@@ -282,7 +284,7 @@ fn deleting_an_account_ends_everything_of_it() {
     let place = Place::Group(GroupId(12));
     let left = entry(&world, place, (12, 3), ANN, Body::Left { user: ANN });
     let applied = Applied {
-        entries: vec![left],
+        entries: smallvec![left],
         changed: [ANN, BEN, CAT, DAN]
             .map(|user| world.next_version(user))
             .into(),

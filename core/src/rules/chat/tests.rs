@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::smallvec;
+
 use crate::id::{ConversationId, GroupId, Place, Seq, UserId};
 use crate::log::{Body, JoinPolicy, Role, Text};
 use crate::protocol::ErrorCode;
@@ -98,7 +100,7 @@ fn added(
     rows: Vec<((ConversationId, Seq), Option<MessageRow>)>,
 ) -> (Applied, Written) {
     let applied = Applied {
-        entries: vec![entry(world, place, at, from, body)],
+        entries: smallvec![entry(world, place, at, from, body)],
         ..Applied::unchanged(appended(at.1, world.now.0))
     };
     let written = Written {

@@ -1,5 +1,7 @@
 //! Tests of how members come and go, and what they may do.
 
+use smallvec::smallvec;
+
 use crate::id::{ConversationId, GroupId, Place, Seq, UserId};
 use crate::log::{Body, JoinPolicy, Role};
 use crate::protocol::ErrorCode;
@@ -79,7 +81,7 @@ fn told(
 ) -> (Applied, Written) {
     let (applied, written) = raised(world, done, user);
     let applied = Applied {
-        entries: vec![entry(world, PLACE, (LOG.0, seq), from, body)],
+        entries: smallvec![entry(world, PLACE, (LOG.0, seq), from, body)],
         ..applied
     };
     let message = MessageRow {

@@ -4,16 +4,19 @@ use std::ops::Range;
 
 use crate::id::{ConversationId, Place, SessionId, UserId};
 use crate::name::Key;
-use crate::store::{Count, Kind, Limits, ReadSet, StoredKey, View};
-use crate::time::Timestamp;
+use crate::store::{Count, Kind, ReadSet, StoredKey, View};
 
 use super::tables::Tables;
 
 impl Tables {
-    /// Loads rows.
-    pub(super) fn load(&self, set: &ReadSet, limits: Limits, now: Timestamp) -> View {
-        let mut view = View::new(now, limits);
-        view.loaded = set.clone();
+    /// Loads the rows that a view says are loaded.
+    pub(super) fn load(&self, view: &mut View) {
+        let loaded = std::mem::take(&mut view.loaded);
+        self.load_set(&loaded, view);
+        view.loaded = loaded;
+    }
+
+    fn load_set(&self, set: &ReadSet, view: &mut View) {
         for user in &set.users {
             let row = self.users.get(user).map(|account| account.row.clone());
             view.users.load(*user, row);
@@ -26,29 +29,29 @@ impl Tables {
             view.identities.load(*identity, owner);
         }
         for place in &set.places {
-            self.load_place(*place, &mut view);
+            self.load_place(*place, view);
         }
-        for (session, row) in &self.sessions {
-            if set.sessions_of.contains(&row.user) {
+        if !set.sessions_of.is_empty() {
+            let sessions = self.sessions.iter();
+            for (session, row) in sessions.filter(|it| set.sessions_of.contains(&it.1.user)) {
                 view.sessions.load(*session, Some(row.clone()));
             }
         }
-        self.load_friendships(set, &mut view);
-        self.load_members(set, &mut view);
-        self.load_invitations(set, &mut view);
-        self.load_join_requests(set, &mut view);
-        self.load_messages(set, &mut view);
+        self.load_friendships(set, view);
+        self.load_members(set, view);
+        self.load_invitations(set, view);
+        self.load_join_requests(set, view);
+        self.load_messages(set, view);
         for count in &set.counts {
             view.counts.insert(*count, self.count(*count));
         }
-        view.new_users = numbers(self.last_user, set.new_users).map(UserId).collect();
-        view.new_conversations = numbers(self.last_conversation, set.new_conversations)
-            .map(ConversationId)
-            .collect();
-        view.new_sessions = numbers(self.last_session, set.new_sessions)
-            .map(SessionId)
-            .collect();
-        view
+        let users = numbers(self.last_user, set.new_users);
+        view.new_users.extend(users.map(UserId));
+        let conversations = numbers(self.last_conversation, set.new_conversations);
+        view.new_conversations
+            .extend(conversations.map(ConversationId));
+        let sessions = numbers(self.last_session, set.new_sessions);
+        view.new_sessions.extend(sessions.map(SessionId));
     }
 
     fn load_place(&self, place: Place, view: &mut View) {
@@ -82,6 +85,9 @@ impl Tables {
         for key in &set.friendships {
             view.friendships
                 .load(*key, self.friendships.get(key).copied());
+        }
+        if set.friendships_of.is_empty() {
+            return;
         }
         for (key, state) in &self.friendships {
             if set.friendships_of.contains(&key.0) || set.friendships_of.contains(&key.1) {

@@ -16,6 +16,7 @@ mod tests;
 
 use std::sync::Arc;
 
+use smallvec::{SmallVec, smallvec};
 use smol_str::SmolStr;
 
 use crate::id::{Place, Seq, SessionId, UserId};
@@ -28,7 +29,7 @@ use crate::rules;
 use crate::secret::Secret;
 use crate::store::{
     Applied, Command, Done, Limits, ReadSet, Refusal, Roster, Standing, StoreError, StoreFailure,
-    StoreRequest, StoreResponse, StoreResult, Supervision,
+    StoreRequest, StoreResponse, StoreResult, Supervision, View,
 };
 use crate::time::Timestamp;
 
@@ -36,6 +37,9 @@ use tables::Tables;
 
 /// How often a change may ask for further rows.
 const ROUNDS: usize = 16;
+
+/// The results of a transaction, one for each of its changes.
+type Results = SmallVec<[Result<Applied, StoreFailure>; 1]>;
 
 /// A store in memory.
 ///
@@ -51,8 +55,9 @@ const ROUNDS: usize = 16;
 /// as a token by which that issuer vouches for somebody: good for tests only.
 #[derive(Clone, Debug)]
 pub struct MemoryStore {
-    limits: Limits,
     tables: Tables,
+    /// What the last transaction saw; its memory serves the next one.
+    view: View,
 }
 
 impl MemoryStore {
@@ -60,8 +65,8 @@ impl MemoryStore {
     #[must_use]
     pub fn new(limits: Limits) -> Self {
         Self {
-            limits,
             tables: Tables::default(),
+            view: View::new(Timestamp::default(), limits),
         }
     }
 
@@ -287,21 +292,18 @@ impl MemoryStore {
     }
 
     /// Carries changes out in one transaction: in order, on one view.
-    fn commit(
-        &mut self,
-        commands: &[Command],
-        now: Timestamp,
-    ) -> Vec<Result<Applied, StoreFailure>> {
-        let mut needs = ReadSet::default();
+    fn commit(&mut self, commands: &[Command], now: Timestamp) -> Results {
+        let Self { tables, view } = self;
+        view.clear(now);
         for command in commands {
-            rules::read_also(command, &mut needs);
+            rules::read_also(command, &mut view.loaded);
         }
         for _ in 0..ROUNDS {
-            let mut view = self.tables.load(&needs, self.limits, now);
-            let mut results = Vec::with_capacity(commands.len());
+            tables.load(view);
+            let mut results = Results::new();
             let mut missing: Option<ReadSet> = None;
             for command in commands {
-                match rules::apply(command, &mut view) {
+                match rules::apply(command, view) {
                     Ok(applied) => results.push(Ok(applied)),
                     Err(Refusal::Request(error)) => results.push(Err(error.into())),
                     Err(Refusal::Incomplete(more)) => {
@@ -309,25 +311,22 @@ impl MemoryStore {
                     }
                 }
             }
-            match missing {
-                Some(more) => needs.merge(more),
-                None => {
-                    self.tables.write(&view);
-                    return results;
-                }
-            }
+            let Some(more) = missing else {
+                tables.write(view);
+                return results;
+            };
+            let mut needs = std::mem::take(&mut view.loaded);
+            needs.merge(more);
+            view.clear(now);
+            view.loaded = needs;
         }
         self.commit_alone(commands, now)
     }
 
     /// What becomes of a transaction that could not be completed: each change on its own.
-    fn commit_alone(
-        &mut self,
-        commands: &[Command],
-        now: Timestamp,
-    ) -> Vec<Result<Applied, StoreFailure>> {
+    fn commit_alone(&mut self, commands: &[Command], now: Timestamp) -> Results {
         if let [_] = commands {
-            return vec![Err(StoreError::Unknown.into())];
+            return smallvec![Err(StoreError::Unknown.into())];
         }
         commands
             .iter()

@@ -177,7 +177,7 @@ pub(super) fn rejoining_in_a_batch_starts_anew(subject: &mut dyn Subject) {
         [(6, bob, Body::Joined { user: bob })]
     );
     assert_eq!(touched(&results[2]), [bob]);
-    assert_eq!(world.log(bob, place), results[2].entries);
+    assert_eq!(world.log(bob, place), results[2].entries[..]);
     let state = world.roster(bob).conversations[0];
     assert_eq!(
         (state.last, state.joined, state.delivered, state.read),

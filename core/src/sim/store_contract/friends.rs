@@ -37,7 +37,7 @@ pub(super) fn requests_are_asked_and_accepted(subject: &mut dyn Subject) {
     assert_eq!(world.roster(alice).conversations, []);
 
     let done = world.friend(bob, Accept, alice, Friends);
-    assert_eq!(done.entries, []);
+    assert_eq!(done.entries[..], []);
     assert_eq!(touched(&done), [alice, bob]);
     assert_eq!(world.state(alice, bob), Friends);
     assert_eq!(world.state(bob, alice), Friends);

@@ -49,7 +49,7 @@ pub(super) fn creating_a_group_makes_its_first_entry(subject: &mut dyn Subject) 
         bodies(&done.entries),
         [(1, alice, Body::Joined { user: alice })]
     );
-    assert_eq!(world.log(alice, place), done.entries);
+    assert_eq!(world.log(alice, place), done.entries[..]);
     let roster = world.roster(alice);
     assert_eq!(
         roster.groups,
@@ -235,7 +235,7 @@ pub(super) fn ownership_is_passed_on(subject: &mut dyn Subject) {
     assert_eq!(touched(&done), [alice, bob]);
     assert_eq!(world.roster(bob).groups[0].role, Role::Owner);
     assert_eq!(world.roster(alice).groups[0].role, Role::Admin);
-    assert_eq!(world.log(bob, Place::Group(group))[1..], done.entries);
+    assert_eq!(world.log(bob, Place::Group(group))[1..], done.entries[..]);
     world.refused(
         own(bob, GroupSelfAction::Leave, group),
         ErrorCode::Forbidden,

@@ -188,7 +188,7 @@ pub(super) fn fetch_reads_page_after_page(subject: &mut dyn Subject) {
     assert_eq!(counts, [3, 3, 2, 0]);
     assert_eq!(read, all);
     let nowhere = ConversationId(999_999);
-    assert_eq!(world.fetch(nowhere, Seq(0), 3, 999).entries, []);
+    assert_eq!(world.fetch(nowhere, Seq(0), 3, 999).entries[..], []);
 }
 
 pub(super) fn every_kind_of_entry_is_read_as_it_was_added(subject: &mut dyn Subject) {
@@ -242,5 +242,5 @@ pub(super) fn every_kind_of_entry_is_read_as_it_was_added(subject: &mut dyn Subj
     assert_eq!(page.entries, log);
     let disbanded = world.command(own(alice, GroupSelfAction::Disband, group));
     let page = world.fetch(group.conversation(), Seq(12), 9, 999);
-    assert_eq!(page.entries, disbanded.entries);
+    assert_eq!(page.entries, disbanded.entries[..]);
 }

@@ -25,7 +25,7 @@ pub(super) fn open_groups_are_joined_by_asking(subject: &mut dyn Subject) {
     );
     assert_eq!(done.changed, [(bob, version + 1)]);
     assert_eq!(done.requested, None);
-    assert_eq!(world.log(bob, place), done.entries);
+    assert_eq!(world.log(bob, place), done.entries[..]);
     let state = world.roster(bob).conversations[0];
     assert_eq!(
         (state.last, state.joined, state.delivered, state.read),
@@ -75,7 +75,7 @@ pub(super) fn approval_groups_need_an_approval(subject: &mut dyn Subject) {
         [(2, alice, Body::Joined { user: bob })]
     );
     assert_eq!(touched(&done), [bob]);
-    assert_eq!(world.log(bob, Place::Group(group)), done.entries);
+    assert_eq!(world.log(bob, Place::Group(group)), done.entries[..]);
     assert_eq!(world.roster(bob).waiting, []);
     let again = world.command(approve(alice, bob));
     assert_eq!(again, Applied::unchanged(Done::Nothing));
@@ -84,7 +84,7 @@ pub(super) fn approval_groups_need_an_approval(subject: &mut dyn Subject) {
 
     let done = world.command(reject(alice, carol));
     assert_eq!(touched(&done), [carol]);
-    assert_eq!(done.entries, []);
+    assert_eq!(done.entries[..], []);
     assert_eq!(world.roster(carol).waiting, []);
     let again = world.command(reject(alice, carol));
     assert_eq!(again, Applied::unchanged(Done::Nothing));
@@ -111,7 +111,7 @@ pub(super) fn invite_groups_need_an_invitation(subject: &mut dyn Subject) {
     world.refused(invite(alice, UserId(999_999)), ErrorCode::NoSuchUser);
     let done = world.command(invite(alice, bob));
     assert_eq!(done.done, Done::Nothing);
-    assert_eq!(done.entries, []);
+    assert_eq!(done.entries[..], []);
     assert_eq!(touched(&done), [bob]);
     let item = InviteItem {
         group,
@@ -163,7 +163,7 @@ pub(super) fn leaving_removes_what_there_is(subject: &mut dyn Subject) {
 
     for user in [carol, dave] {
         let done = world.command(leave(user));
-        assert_eq!(done.entries, []);
+        assert_eq!(done.entries[..], []);
         assert_eq!(touched(&done), [user]);
         let roster = world.roster(user);
         assert_eq!(roster.invites, []);
@@ -206,7 +206,7 @@ pub(super) fn removing_needs_the_right(subject: &mut dyn Subject) {
     // It also takes an invitation back.
     world.command(manage(owner, GroupOtherAction::Invite, group, invited));
     let done = world.command(remove(owner, invited));
-    assert_eq!(done.entries, []);
+    assert_eq!(done.entries[..], []);
     assert_eq!(touched(&done), [invited]);
     assert_eq!(world.roster(invited).invites, []);
 }
@@ -220,7 +220,7 @@ pub(super) fn rejoining_hides_what_came_between(subject: &mut dyn Subject) {
     world.command(own(bob, GroupSelfAction::Leave, group));
     world.send(alice, place, "k", "between");
     let done = world.join(bob, group);
-    assert_eq!(world.log(bob, place), done.entries);
+    assert_eq!(world.log(bob, place), done.entries[..]);
     assert_eq!(done.entries[0].seq, Seq(6));
     let state = world.roster(bob).conversations[0];
     assert_eq!(

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::smallvec;
+
 use crate::id::{GroupId, Place, Seq, UserId};
 use crate::log::{Body, Entry, FriendState, Text};
 use crate::protocol::ErrorCode;
@@ -41,7 +43,7 @@ pub(super) fn sends_are_numbered_without_a_gap(subject: &mut dyn Subject) {
         assert_eq!(
             done,
             Applied {
-                entries: vec![Arc::clone(&entry)],
+                entries: smallvec![Arc::clone(&entry)],
                 ..Applied::unchanged(Done::Appended { seq, at })
             }
         );
@@ -241,7 +243,7 @@ pub(super) fn edits_replace_the_text_everywhere(subject: &mut dyn Subject) {
     world.command(meta);
     let same = world.command(edit(alice, place, Seq(1), "first"));
     assert_eq!(appended(&same).0, Seq(1), "the text is that already");
-    assert_eq!(same.entries, []);
+    assert_eq!(same.entries[..], []);
 
     let done = world.command(edit(alice, place, Seq(1), "second"));
     let (seq, at) = appended(&done);

@@ -147,6 +147,6 @@ pub(super) fn names_and_keys_come_back_as_they_were_given(subject: &mut dyn Subj
         assert_eq!(world.roster(*user).groups[0].name, name(text));
         let place = Place::Group(group);
         let sent = world.command(send(*user, place, text.get(..32).unwrap_or(text), "x"));
-        assert_eq!(world.log(*user, place)[1..], sent.entries);
+        assert_eq!(world.log(*user, place)[1..], sent.entries[..]);
     }
 }

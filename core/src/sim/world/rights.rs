@@ -27,8 +27,8 @@ impl World<'_> {
                 }
                 return;
             }
-            Ok(StoreResponse::Applied(applied)) => &applied.entries,
-            Ok(StoreResponse::Read(ReadDone::Page(page))) => &page.entries,
+            Ok(StoreResponse::Applied(applied)) => &applied.entries[..],
+            Ok(StoreResponse::Read(ReadDone::Page(page))) => &page.entries[..],
             _ => return,
         };
         for entry in entries {
