@@ -2,7 +2,7 @@
 //!
 //! What a transaction touches is mostly a handful of rows, for which a tree is an allocation and a
 //! walk too many. A batch of many, or a change to a large group, must not cost the square of its
-//! size, so from [`FEW`] elements on it is a tree all the same.
+//! size, so what is larger than that is a tree all the same.
 
 use std::collections::{BTreeMap, btree_map};
 use std::{fmt, iter, slice, vec};

@@ -1,7 +1,7 @@
 //! A store in memory that keeps the store's contract to the letter.
 //!
 //! It works like the SQL store: for each change it loads the rows that the change's [`ReadSet`]
-//! names into a [`View`](crate::store::View), and only these, lets [`rules`] decide, and writes
+//! names into a [`View`], and only these, lets [`rules`] decide, and writes
 //! back what became of them. A row that the rules change without having named it is a bug of the
 //! rules and panics, where the SQL store would lack a lock.
 
