@@ -295,6 +295,7 @@ mod tests {
     use std::sync::{Arc, Mutex};
     use std::time::Duration;
 
+    use async_std::future::timeout;
     use async_std::task;
     use futures::FutureExt as _;
     use parlor_core::id::{ConnectionId, RequestId, UserId};
@@ -384,10 +385,20 @@ mod tests {
         format!("{{\"event\":\"presence\",\"user\":{user},\"online\":true}}\n")
     }
 
+    /// After how long a test that waits has failed.
+    const HANG: Duration = Duration::from_secs(60);
+
+    async fn comes<T>(what: impl Future<Output = T>) -> T {
+        timeout(HANG, what).await.expect("it does not come")
+    }
+
     async fn until(condition: impl Fn() -> bool) {
-        while !condition() {
-            task::sleep(Duration::from_millis(1)).await;
-        }
+        comes(async {
+            while !condition() {
+                task::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
     }
 
     #[test]
@@ -417,10 +428,11 @@ mod tests {
         }
         let all: String = (1..=50).map(line).collect();
         assert_eq!(pipe.text(), all[..5]);
-        while pipe.text().len() < all.len() {
+        until(|| {
             pipe.0.lock().unwrap().room = 100;
-            task::sleep(Duration::from_millis(1)).await;
-        }
+            pipe.text().len() >= all.len()
+        })
+        .await;
         assert_eq!(pipe.text(), all);
         // The outlet is back, so the next goes at once.
         pipe.0.lock().unwrap().room = 1000;
@@ -455,8 +467,8 @@ mod tests {
             pipe.0.lock().unwrap().broken = at_once;
             deliver(&mut vec![(connection, Arc::clone(&mailbox))], &door);
             pipe.0.lock().unwrap().broken = true;
-            mailbox.ended().await;
-            finish(&door, connection, &mailbox).await;
+            comes(mailbox.ended()).await;
+            comes(finish(&door, connection, &mailbox)).await;
             assert_eq!(pipe.end(), Some("aborted"));
         }
     }
@@ -468,7 +480,7 @@ mod tests {
         let (connection, mailbox) = pipe.recipient(7);
         mailbox.push(event(1));
         mailbox.close();
-        finish(&door, connection, &mailbox).await;
+        comes(finish(&door, connection, &mailbox)).await;
         assert_eq!((pipe.text(), pipe.end()), (line(1), Some("closed")));
         // Its turn comes too late.
         deliver(&mut vec![(connection, Arc::clone(&mailbox))], &door);
@@ -487,7 +499,7 @@ mod tests {
         let mut end = Box::pin(finish(&door, connection, &mailbox));
         assert_eq!(end.as_mut().now_or_never(), None);
         pipe.0.lock().unwrap().room = 1000;
-        end.await;
+        comes(end).await;
         assert_eq!(pipe.text(), line(1) + &line(2));
         assert_eq!(pipe.end(), Some("closed"));
     }
