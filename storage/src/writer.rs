@@ -278,14 +278,14 @@ impl Writer {
         for key in new {
             view.keys.load(key.clone(), None);
         }
-        view.loaded = needs;
+        view.loaded = Arc::new(needs);
         // After the locks: an entry is not older than the one before it.
         view.now = context.dialect.now(&transaction).await?;
         let (results, missing) = apply(commands, new, &mut view);
         self.numbers.take_back(&view);
         if let Some(missing) = missing {
             transaction.rollback().await?;
-            needs = view.loaded;
+            needs = Arc::unwrap_or_clone(view.loaded);
             needs.merge(missing);
             return Ok(Round::Again(needs.into()));
         }
@@ -293,7 +293,7 @@ impl Writer {
             Err(error) if is_taken(&error) && !new.is_empty() => {
                 transaction.rollback().await?;
                 self.keys_recur = true;
-                needs = view.loaded;
+                needs = Arc::unwrap_or_clone(view.loaded);
                 needs.keys.extend(new.iter().cloned());
                 return Ok(Round::Again(needs.into()));
             }

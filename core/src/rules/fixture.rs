@@ -225,7 +225,7 @@ impl World {
     fn load(&self, set: &ReadSet) -> View {
         let from = &self.tables;
         let mut view = View::new(self.now, self.limits);
-        view.loaded = set.clone();
+        view.loaded = Arc::new(set.clone());
         copy(&from.users, &mut view.users, |id| set.users.contains(id));
         copy(&from.names, &mut view.names, |name| {
             set.names.contains(name)

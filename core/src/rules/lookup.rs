@@ -332,6 +332,8 @@ const fn limit(limits: &Limits, count: Count) -> (u32, &'static str) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
     use crate::id::Pair;
     use crate::store::Limits;
@@ -350,7 +352,7 @@ mod tests {
     fn a_conversation_that_is_not_locked_is_unknown() {
         let (mut view, place, id) = view();
         assert_eq!(log(&view, place), Err(incomplete(places([place]))));
-        view.loaded.places.insert(place);
+        Arc::make_mut(&mut view.loaded).places.insert(place);
         let last = Seq(3);
         assert_eq!(log(&view, place), Ok(Some(Log { id, place, last })));
     }
@@ -359,7 +361,7 @@ mod tests {
     fn the_number_of_a_direct_conversation_names_no_group() {
         let (mut view, _, id) = view();
         let group = Place::Group(GroupId(id.0));
-        view.loaded.places.insert(group);
+        Arc::make_mut(&mut view.loaded).places.insert(group);
         assert_eq!(log(&view, group), Ok(None));
     }
 

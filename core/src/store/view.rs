@@ -1,5 +1,6 @@
 //! The rows that a transaction has loaded, and what became of them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::id::{ConversationId, GroupId, Pair, Place, Seq, SessionId, UserId};
@@ -311,7 +312,7 @@ pub struct View {
     /// The limits to keep.
     pub limits: Limits,
     /// What was loaded: rows of these are known, or known to be absent.
-    pub loaded: ReadSet,
+    pub loaded: Arc<ReadSet>,
     /// Accounts.
     pub users: Tracked<UserId, UserRow>,
     /// Whose each name is. Changes of it need not be written: they follow from `users`.
@@ -362,7 +363,7 @@ impl View {
         Self {
             now,
             limits,
-            loaded: ReadSet::default(),
+            loaded: Arc::default(),
             users: Tracked::default(),
             names: Tracked::default(),
             identities: Tracked::default(),
@@ -412,7 +413,7 @@ impl View {
             new_sessions,
         } = self;
         *now = at;
-        loaded.clear();
+        Arc::make_mut(loaded).clear();
         users.clear();
         names.clear();
         identities.clear();

@@ -1,6 +1,7 @@
 //! From the tables into a view: what a read set names, and nothing else.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::id::{ConversationId, Place, SessionId, UserId};
 use crate::name::Key;
@@ -11,9 +12,8 @@ use super::tables::Tables;
 impl Tables {
     /// Loads the rows that a view says are loaded.
     pub(super) fn load(&self, view: &mut View) {
-        let loaded = std::mem::take(&mut view.loaded);
+        let loaded = Arc::clone(&view.loaded);
         self.load_set(&loaded, view);
-        view.loaded = loaded;
     }
 
     fn load_set(&self, set: &ReadSet, view: &mut View) {
@@ -154,14 +154,15 @@ impl Tables {
         for (place, seq) in &set.messages {
             if let Some(conversation) = self.find_place(*place) {
                 let key = (conversation, *seq);
-                view.messages.load(key, self.messages.get(&key).cloned());
+                let row = self.messages.get(conversation, *seq);
+                view.messages.load(key, row.cloned());
             }
         }
     }
 
     fn stored_key(&self, key: &(UserId, Key)) -> Option<StoredKey> {
         let (conversation, seq) = *self.keys.get(key)?;
-        let row = self.messages.get(&(conversation, seq))?;
+        let row = self.messages.get(conversation, seq)?;
         match &row.kind {
             Kind::Text { digest, .. } => Some(StoredKey {
                 conversation,

@@ -6,6 +6,7 @@
 //! rules and panics, where the SQL store would lack a lock.
 
 mod load;
+mod logs;
 mod password;
 mod reads;
 mod tables;
@@ -296,7 +297,7 @@ impl MemoryStore {
         let Self { tables, view } = self;
         view.clear(now);
         for command in commands {
-            rules::read_also(command, &mut view.loaded);
+            rules::read_also(command, Arc::make_mut(&mut view.loaded));
         }
         for _ in 0..ROUNDS {
             tables.load(view);
@@ -315,8 +316,8 @@ impl MemoryStore {
                 tables.write(view);
                 return results;
             };
-            let mut needs = std::mem::take(&mut view.loaded);
-            needs.merge(more);
+            let mut needs = Arc::clone(&view.loaded);
+            Arc::make_mut(&mut needs).merge(more);
             view.clear(now);
             view.loaded = needs;
         }

@@ -184,8 +184,8 @@ impl Tables {
     fn page(&self, conversation: ConversationId, after: Seq, limit: u32, bytes: u32) -> Page {
         let entries = self
             .messages
-            .range((conversation, after.next())..=(conversation, Seq(u64::MAX)))
-            .filter_map(|((_, seq), _)| self.entry(conversation, *seq));
+            .range(conversation, after.next()..=Seq(u64::MAX))
+            .filter_map(|(seq, row)| self.as_read(conversation, seq, row));
         Page {
             conversation,
             after,
@@ -320,8 +320,8 @@ impl Tables {
         }
         let found = self
             .messages
-            .range((conversation, low)..=(conversation, high))
-            .filter_map(|((_, seq), _)| self.entry(conversation, *seq));
+            .range(conversation, low..=high)
+            .filter_map(|(seq, row)| self.as_read(conversation, seq, row));
         let (entries, more) = match anchor {
             Anchor::After(_) => budget(found, limit, bytes),
             Anchor::Newest | Anchor::Before(_) => {

@@ -14,6 +14,8 @@ use crate::store::{
 };
 use crate::time::Timestamp;
 
+use super::logs::Logs;
+
 /// Everything that is stored.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables {
@@ -35,7 +37,7 @@ pub(super) struct Tables {
     pub(super) memberships: BTreeSet<(UserId, ConversationId)>,
     pub(super) invitations: BTreeMap<(GroupId, UserId), InvitationRow>,
     pub(super) join_requests: BTreeSet<(GroupId, UserId)>,
-    pub(super) messages: BTreeMap<(ConversationId, Seq), MessageRow>,
+    pub(super) messages: Logs,
     /// Unique: where each sender's key was used.
     pub(super) keys: BTreeMap<(UserId, Key), (ConversationId, Seq)>,
     /// The highest numbers that were given out.
@@ -128,19 +130,28 @@ impl Tables {
             return Vec::new();
         };
         self.messages
-            .range((conversation, Seq(0))..=(conversation, Seq(u64::MAX)))
-            .filter_map(|((_, seq), _)| self.entry(conversation, *seq))
+            .range(conversation, Seq(1)..=Seq(u64::MAX))
+            .filter_map(|(seq, row)| self.as_read(conversation, seq, row))
             .collect()
     }
 
     /// An entry as readers get it.
     pub(super) fn entry(&self, conversation: ConversationId, seq: Seq) -> Option<Arc<Entry>> {
-        let row = self.messages.get(&(conversation, seq))?;
+        self.as_read(conversation, seq, self.messages.get(conversation, seq)?)
+    }
+
+    /// An entry as readers get it, of its row.
+    pub(super) fn as_read(
+        &self,
+        conversation: ConversationId,
+        seq: Seq,
+        row: &MessageRow,
+    ) -> Option<Arc<Entry>> {
         let place = self.conversations.get(&conversation)?.place;
         let target_text = match &row.kind {
             Kind::Edit { target } => self
                 .messages
-                .get(&(conversation, *target))
+                .get(conversation, *target)
                 .and_then(read::present_text),
             _ => None,
         };

@@ -217,8 +217,8 @@ impl Tables {
             Change::Insert(key, row) => {
                 let last = self.conversations.get(&key.0).map(|row| row.last);
                 assert!(last >= Some(key.1), "{key:?} is above the log's end");
-                let before = self.messages.insert(*key, row.clone());
-                assert!(before.is_none(), "{key:?} is inserted twice");
+                let is_next = self.messages.append(key.0, key.1, row.clone());
+                assert!(is_next, "{key:?} is not the next one of its log");
                 if let Kind::Text { key: sent, .. } = &row.kind {
                     self.take_key(row.from, sent, *key);
                 }
@@ -229,7 +229,9 @@ impl Tables {
                     place.is_some_and(|place| view.loaded.places.contains(&place)),
                     "{key:?} is changed without a lock"
                 );
-                self.messages.insert(*key, row.clone());
+                if let Some(stored) = self.messages.get_mut(key.0, key.1) {
+                    row.clone_into(stored);
+                }
             }
             Change::Delete(key) => unreachable_change("message", key),
         }
@@ -242,9 +244,8 @@ impl Tables {
 
     /// Erases every text of a user.
     fn blank(&mut self, user: UserId) {
-        for ((sender, _), at) in &self.keys {
-            if *sender == user
-                && let Some(row) = self.messages.get_mut(at)
+        for row in self.messages.all_mut() {
+            if row.from == user
                 && let Kind::Text {
                     text,
                     meta,
