@@ -86,6 +86,7 @@ impl Page<'_> {
             addresses,
             tries,
             guarded,
+            alarms,
         } = *counts;
         for (name, help, value) in [
             ("connections", "Open connections", connections),
@@ -118,6 +119,11 @@ impl Page<'_> {
                 "guard_entries",
                 "The largest table of the login guard",
                 guarded,
+            ),
+            (
+                "pending_alarms",
+                "Moments at which something is looked at again",
+                alarms,
             ),
         ] {
             self.gauge(name, help, value as u64)?;

@@ -163,6 +163,8 @@ pub struct Counts {
     pub tries: usize,
     /// The size of the largest table of the guard of logins.
     pub guarded: usize,
+    /// Moments at which something is looked at again.
+    pub alarms: usize,
 }
 
 impl Engine {
@@ -279,6 +281,7 @@ impl Engine {
             addresses: self.addresses.len(),
             tries: self.guard.under_way(),
             guarded: self.guard.largest(),
+            alarms: self.timers.len(),
         }
     }
 

@@ -53,6 +53,10 @@ impl Timers {
         self.alarms.first().map(|(at, _)| *at)
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.alarms.len()
+    }
+
     /// Takes the first alarm that is due.
     pub(super) fn pop(&mut self, now: Timestamp) -> Option<Alarm> {
         let first = *self.alarms.first().filter(|(at, _)| *at <= now)?;

@@ -435,3 +435,67 @@ impl View {
         new_sessions.clear();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::GroupChange;
+    use crate::name::Name;
+    use crate::store::{Digest, Kind};
+
+    /// A view with something of everything that a transaction may leave in it.
+    fn used() -> View {
+        let mut view = View::new(Timestamp(1), Limits::default());
+        let (user, group, conversation) = (UserId(1), GroupId(2), ConversationId(3));
+        let place = Place::Group(group);
+        let key = Key::new("key").unwrap();
+        let set = Arc::make_mut(&mut view.loaded);
+        set.places.insert(place);
+        set.keys.insert((user, key.clone()));
+        set.new_sessions = 1;
+        view.users.load(user, None);
+        view.names.load(Name::new("name").unwrap().key(), None);
+        view.identities
+            .load(Identity::new("issuer", "subject"), None);
+        view.sessions.load(SessionId(4), None);
+        view.groups.load(group, None);
+        view.members.load((conversation, user), None);
+        view.friendships
+            .put((user, UserId(5)), FriendState::Blocked);
+        view.pairs.load(Pair::new(user, UserId(5)).unwrap(), None);
+        view.conversations.put(conversation, (place, Seq(1)));
+        view.group_keys.load((user, key.clone()), Some(group));
+        view.join_requests.put((group, user), ());
+        view.invitations
+            .put((group, user), InvitationRow { by: user });
+        let stored = StoredKey {
+            conversation,
+            seq: Seq(1),
+            at: Timestamp(1),
+            digest: Digest([0; 16]),
+        };
+        view.keys.put((user, key), stored);
+        let row = MessageRow {
+            from: user,
+            at: Timestamp(1),
+            kind: Kind::Updated(GroupChange::default()),
+            change: None,
+        };
+        view.messages.put((conversation, Seq(1)), row);
+        view.counts.insert(Count::Members(group), 1);
+        view.blanked.insert(user);
+        view.new_users.push(user);
+        view.new_conversations.push(conversation);
+        view.new_sessions.push(SessionId(4));
+        view
+    }
+
+    #[test]
+    fn a_view_that_is_cleared_is_like_a_new_one() {
+        let mut view = used();
+        let new = View::new(Timestamp(2), Limits::default());
+        assert_ne!(format!("{view:?}"), format!("{new:?}"));
+        view.clear(Timestamp(2));
+        assert_eq!(format!("{view:?}"), format!("{new:?}"));
+    }
+}

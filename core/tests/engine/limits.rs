@@ -288,6 +288,30 @@ fn a_connection_that_has_accepted_everything_starts_its_time_anew() {
 }
 
 #[test]
+fn a_connection_has_one_alarm_however_often_it_moves() {
+    let mut world = World::with(Config {
+        idle: Duration::from_secs(3600),
+        ..config()
+    });
+    let circle = world.circle(2);
+    let alarms = world.node.engine.counts().alarms;
+    world.node.stall(circle[1]);
+    for text in ["one", "two", "six"] {
+        // The time to accept it is over before that to say something.
+        world.ok(circle[0], send(user(2), text));
+        assert_eq!(world.node.engine.counts().alarms, alarms);
+    }
+    world
+        .node
+        .input(Input::Disconnected {
+            connection: circle[1],
+        })
+        .unwrap();
+    // When the user is looked for again instead.
+    assert_eq!(world.node.engine.counts().alarms, alarms);
+}
+
+#[test]
 fn a_request_that_is_answered_at_once_has_no_other_effect() {
     let now = Timestamp(1_000_000);
     let mut engine = Engine::new(config(), now);

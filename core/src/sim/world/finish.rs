@@ -225,6 +225,8 @@ impl World<'_> {
                 nodes: 0,
                 // What was tried is remembered.
                 guarded: 0,
+                // It lives by them.
+                alarms: 0,
                 ..engine.counts()
             };
             if counts != Counts::default() || engine.counts().store_requests > 1 {
