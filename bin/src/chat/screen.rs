@@ -207,6 +207,18 @@ impl App {
                 (Report::Ok(said) | Report::Item(said), _) => self.note(false, said),
             }
         }
+        self.open_first();
+    }
+
+    /// Opens a conversation where none is: so that the first friend can be written to at once.
+    fn open_first(&mut self) {
+        let state = &self.desk.state;
+        if state.open.is_none()
+            && state.status == Status::Online
+            && let Some(first) = state.listed().first()
+        {
+            self.desk.open_conversation(*first);
+        }
     }
 
     fn on_status(&mut self, status: &Status) {
@@ -219,11 +231,6 @@ impl App {
             Status::Online => {
                 self.screen.login = None;
                 self.screen.told.clear();
-                if self.desk.state.open.is_none()
-                    && let Some(first) = self.desk.state.listed().first()
-                {
-                    self.desk.open_conversation(*first);
-                }
             }
             Status::LoginNeeded(_) => self.ask_login("The session has expired: log in again."),
             Status::Offline(Offline::Ended(_)) => self.ask_login("The session was ended."),
