@@ -34,7 +34,7 @@ mod tallies;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parlor_core::engine::{Config, Input};
+use parlor_core::engine::{Config, Counts, Input};
 use parlor_core::id::{
     ConnectionId, ConversationRef, GroupId, Pair, Place, Seq, StoreToken, UserId,
 };
@@ -54,6 +54,15 @@ use parlor_core::store::{
 pub struct World {
     pub node: Loopback,
     next_id: u64,
+}
+
+/// What a node holds for nobody: two alarms of its own, to read what changed and to look for a store
+/// that was restored, and in a cluster two more, to be heard of and to ask who is online.
+pub fn nobody(alarms: usize) -> Counts {
+    Counts {
+        alarms,
+        ..Counts::default()
+    }
 }
 
 pub fn config() -> Config {

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use parlor_core::engine::{Config, Counts, Input, Misuse};
+use parlor_core::engine::{Config, Input, Misuse};
 use parlor_core::id::{ConnectionId, StoreToken, UserId};
 use parlor_core::log::FriendState;
 use parlor_core::protocol::request::{FriendAction, UserRef};
 use parlor_core::protocol::{Event, Reply, Request};
 use parlor_core::relay::{Channel, RelayMessage};
 
-use crate::{World, config};
+use crate::{World, config, nobody};
 
 mod members;
 mod nodes;
@@ -592,10 +592,7 @@ fn a_clustered_node_forgets_who_left() {
     for token in more.into_iter().chain([tokens[1]]) {
         world.told(token, Some(&[])).unwrap();
     }
-    // Its own: to read changes, to look for a restored store, to be heard of and to ask again.
-    let alarms = 4;
-    let nothing = Counts::default();
-    assert_eq!(world.node.engine.counts(), Counts { alarms, ..nothing });
+    assert_eq!(world.node.engine.counts(), nobody(4));
     world.wait(Duration::from_secs(60));
     world.nobody_asked();
 }

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use parlor_core::engine::{Config, Counts, Input};
+use parlor_core::engine::{Config, Input};
 use parlor_core::id::{ConnectionId, GroupId};
 use parlor_core::protocol::request::FriendAction;
 use parlor_core::protocol::{Reply, Request};
 use parlor_core::sim::Sent;
 
 use super::{MOMENT, clustered};
-use crate::{World, config};
+use crate::{World, config, nobody};
 
 impl World {
     /// Asks for a group's members without waiting for the answer.
@@ -118,15 +118,7 @@ fn a_page_of_members_whose_reader_has_left_is_dropped() {
     assert_eq!(world.node.take(b), []);
     world.wait(Duration::from_secs(5));
     let counts = world.node.engine.counts();
-    // The node's own four are left.
-    let alarms = 4;
-    assert_eq!(
-        counts,
-        Counts {
-            alarms,
-            ..Counts::default()
-        }
-    );
+    assert_eq!(counts, nobody(4));
 }
 
 #[test]
