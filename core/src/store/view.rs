@@ -312,6 +312,7 @@ pub struct View {
     /// The limits to keep.
     pub limits: Limits,
     /// What was loaded: rows of these are known, or known to be absent.
+    /// Shared, so that a store can go through it while it fills the rest.
     pub loaded: Arc<ReadSet>,
     /// Accounts.
     pub users: Tracked<UserId, UserRow>,
