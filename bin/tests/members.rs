@@ -372,6 +372,38 @@ fn a_resend_through_another_node_meets_the_first_append_before_its_commit() {
 }
 
 #[test]
+fn a_database_that_stands_still_costs_time_and_no_message() {
+    let mut cluster = Cluster::start();
+    let Friends {
+        mut alice,
+        mut bob,
+        to,
+        ..
+    } = cluster.friends();
+    let database = &mut cluster.backends.database.server;
+    let mut message =
+        json!({"id": 100, "op": "send", "to": {"user": to}, "key": "k", "text": "one"});
+    database.stop().unwrap();
+    let refused = alice.ask(&message);
+    assert_eq!(refused["error"]["code"], "unavailable", "{refused}");
+    // What needs no database is answered all the while.
+    for node in &cluster.nodes {
+        directly(node).ok(json!({"op": "ping"}));
+    }
+    database.cont().unwrap();
+    let sent = poll("the database is back", || {
+        message["id"] = json!(message["id"].as_u64()? + 1);
+        let answer = alice.ask(&message);
+        answer["ok"]["seq"].as_u64()
+    });
+    assert_eq!(sent, 1);
+    send(&mut alice, &json!({"user": to}), "two");
+    let seen = ["one", "two"].map(|_| bob.until(|frame| frame["event"] == "message"));
+    assert_eq!(seen.each_ref().map(|it| &it["text"]), ["one", "two"]);
+    assert_eq!(cluster.sql("SELECT COUNT(*) FROM message"), "2\n");
+}
+
+#[test]
 fn who_was_removed_gets_nothing_more_on_any_node() {
     let cluster = Cluster::start();
     let Friends {
