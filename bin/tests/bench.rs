@@ -140,7 +140,7 @@ fn a_router_is_measured_in_the_same_run() {
     assert!(sent > 0 && number(router, "delivered") == sent, "{router}");
     assert_eq!(router["void"], false);
     let work = ["group", "--members", "4", "--senders", "1", "--with-router"];
-    for routing in ["loop", "tasks"] {
+    for routing in ["loop", "loops", "tasks", "executors"] {
         let result = measured(&[&work[..], &[routing]].concat());
         let router = &result["router"];
         assert_eq!(number(router, "delivered"), number(router, "sent") * 3);

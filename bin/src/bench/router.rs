@@ -3,17 +3,22 @@
 //! The first line of a connection is the number of a channel, and comes back when the connection is on
 //! it; every line after that goes to all others on the channel, as it is. Nothing is parsed, kept or
 //! acknowledged.
+//!
+//! It works by one loop over epoll, or by one for each core: then a connection stays on its core, and
+//! what is for connections on another one goes there by a queue.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::io::{self, Read as _, Write as _};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use async_std::task;
 use clap::{Args, ValueEnum};
 use mio::net::{TcpListener, TcpStream};
-use mio::{Events, Interest, Poll, Token};
+use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::message::read_digits;
 use super::tasks;
@@ -26,6 +31,7 @@ const CHUNK: usize = 128 * 1024;
 const MOST_WAITING: usize = 256 * 1024 * 1024;
 
 const LISTENER: Token = Token(usize::MAX);
+const MAIL: Token = Token(usize::MAX - 1);
 
 /// Where to route.
 #[derive(Debug, Args)]
@@ -45,8 +51,12 @@ pub(crate) enum Routing {
     /// One loop over epoll.
     #[default]
     Loop,
+    /// A loop over epoll for each core.
+    Loops,
     /// Two tasks for each connection.
     Tasks,
+    /// The same, with an executor for each core.
+    Executors,
 }
 
 impl Routing {
@@ -54,7 +64,9 @@ impl Routing {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Loop => "loop",
+            Self::Loops => "loops",
             Self::Tasks => "tasks",
+            Self::Executors => "executors",
         }
     }
 }
@@ -68,8 +80,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         std::process::exit(0);
     });
     let routed = match arguments.by {
-        Routing::Loop => Router::bind(arguments.listen).and_then(|mut router| router.run()),
+        Routing::Loop => route(arguments.listen, 1),
+        Routing::Loops => route(arguments.listen, cores()),
         Routing::Tasks => task::block_on(tasks::route(arguments.listen)),
+        Routing::Executors => task::block_on(tasks::route_on(arguments.listen, cores())),
     };
     match routed {
         Ok(()) => ExitCode::SUCCESS,
@@ -77,11 +91,106 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
+/// How many threads run at once.
+fn cores() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Returns to which of some cores a connection goes: to any of them, so that who speaks to each other
+/// is on one core as often as chance has it.
+pub(super) fn deal(connection: u64, cores: usize) -> usize {
+    let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(connection);
+    let cores = u64::try_from(cores).unwrap_or(u64::MAX);
+    usize::try_from(hash % cores).unwrap_or_default()
+}
+
+/// Routes by so many loops; the first one listens.
+fn route(address: SocketAddr, loops: usize) -> io::Result<()> {
+    let polls = (0..loops)
+        .map(|_| Poll::new())
+        .collect::<io::Result<Vec<Poll>>>()?;
+    let desks = polls.iter().map(|poll| {
+        Ok(Desk {
+            waker: Waker::new(poll.registry(), MAIL)?,
+            mail: Mutex::default(),
+        })
+    });
+    let shared = Arc::new(Shared {
+        desks: desks.collect::<io::Result<_>>()?,
+        channels: Mutex::default(),
+    });
+    let mut routers = polls.into_iter().enumerate().map(|(core, poll)| Router {
+        core,
+        poll,
+        shared: Arc::clone(&shared),
+        connections: Vec::new(),
+        chunk: vec![0; CHUNK],
+    });
+    let Some(mut first) = routers.next() else {
+        return Ok(());
+    };
+    for mut router in routers {
+        thread::spawn(move || {
+            if let Err(error) = router.run(None) {
+                fail(&error);
+                std::process::exit(1);
+            }
+        });
+    }
+    let mut listener = TcpListener::bind(address)?;
+    let registry = first.poll.registry();
+    registry.register(&mut listener, LISTENER, Interest::READABLE)?;
+    print(&format!(
+        "bench-router is ready: listening on {}\n",
+        listener.local_addr()?
+    ));
+    first.run(Some(&listener))
+}
+
+/// What the loops have together.
+struct Shared {
+    desks: Vec<Desk>,
+    /// Who is on each channel: a loop and its number for the connection.
+    channels: Mutex<HashMap<u64, Vec<(usize, usize)>>>,
+}
+
+/// What waits for a loop.
+struct Desk {
+    waker: Waker,
+    mail: Mutex<Vec<Mail>>,
+}
+
+enum Mail {
+    Connection(TcpStream),
+    /// Whole lines for a connection.
+    Lines(usize, Arc<Vec<u8>>),
+}
+
+impl Shared {
+    /// Gives something to a loop, and wakes it where nothing waited.
+    fn post(&self, core: usize, mail: Mail) {
+        if let Some(desk) = self.desks.get(core) {
+            let mut waiting = lock(&desk.mail);
+            waiting.push(mail);
+            if waiting.len() == 1 {
+                // A loop that has ended ends the process.
+                let _ended = desk.waker.wake();
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that is done under these locks can leave what they hold half done.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// One of the loops.
 struct Router {
+    core: usize,
     poll: Poll,
-    listener: TcpListener,
+    shared: Arc<Shared>,
     connections: Vec<Option<Connection>>,
-    channels: HashMap<u64, Vec<usize>>,
     chunk: Vec<u8>,
 }
 
@@ -95,68 +204,73 @@ struct Connection {
 }
 
 impl Router {
-    fn bind(address: SocketAddr) -> io::Result<Self> {
-        let poll = Poll::new()?;
-        let mut listener = TcpListener::bind(address)?;
-        poll.registry()
-            .register(&mut listener, LISTENER, Interest::READABLE)?;
-        print(&format!(
-            "bench-router is ready: listening on {}\n",
-            listener.local_addr()?
-        ));
-        Ok(Self {
-            poll,
-            listener,
-            connections: Vec::new(),
-            channels: HashMap::new(),
-            chunk: vec![0; CHUNK],
-        })
-    }
-
-    fn run(&mut self) -> io::Result<()> {
+    fn run(&mut self, listener: Option<&TcpListener>) -> io::Result<()> {
         let mut events = Events::with_capacity(4096);
+        let mut accepted = 0;
         loop {
             match self.poll.poll(&mut events, None) {
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
             for event in &events {
-                if event.token() == LISTENER {
-                    self.accept()?;
-                    continue;
-                }
-                let number = event.token().0;
-                if event.is_writable() {
-                    self.write(number);
-                }
-                if event.is_readable() {
-                    self.read(number, event.is_read_closed());
+                match (event.token(), listener) {
+                    (LISTENER, Some(listener)) => self.accept(listener, &mut accepted)?,
+                    (MAIL, _) => self.take_mail()?,
+                    (Token(number), _) => {
+                        if event.is_writable() {
+                            self.write(number);
+                        }
+                        if event.is_readable() {
+                            self.read(number, event.is_read_closed());
+                        }
+                    }
                 }
             }
         }
     }
 
-    fn accept(&mut self) -> io::Result<()> {
+    /// Deals connections out among the loops.
+    fn accept(&self, listener: &TcpListener, accepted: &mut u64) -> io::Result<()> {
         loop {
-            let mut stream = match self.listener.accept() {
+            let stream = match listener.accept() {
                 Ok((stream, _)) => stream,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error),
             };
             stream.set_nodelay(true)?;
-            let token = Token(self.connections.len());
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll
-                .registry()
-                .register(&mut stream, token, interest)?;
-            self.connections.push(Some(Connection {
-                stream,
-                channel: None,
-                partial: Vec::new(),
-                out: Vec::new(),
-                written: 0,
-            }));
+            let core = deal(*accepted, self.shared.desks.len());
+            *accepted += 1;
+            self.shared.post(core, Mail::Connection(stream));
         }
+    }
+
+    fn take_mail(&mut self) -> io::Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let desk = shared.desks.get(self.core);
+        let mail = desk.map(|desk| std::mem::take(&mut *lock(&desk.mail)));
+        for mail in mail.unwrap_or_default() {
+            match mail {
+                Mail::Connection(stream) => self.connect(stream)?,
+                Mail::Lines(number, lines) => self.send(number, &lines),
+            }
+        }
+        Ok(())
+    }
+
+    fn connect(&mut self, mut stream: TcpStream) -> io::Result<()> {
+        let token = Token(self.connections.len());
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        self.poll
+            .registry()
+            .register(&mut stream, token, interest)?;
+        self.connections.push(Some(Connection {
+            stream,
+            channel: None,
+            partial: Vec::new(),
+            out: Vec::new(),
+            written: 0,
+        }));
+        Ok(())
     }
 
     fn read(&mut self, number: usize, ended: bool) {
@@ -204,7 +318,10 @@ impl Router {
                 let (name, rest) = lines.split_at_checked(end + 1).unwrap_or_default();
                 connection.out.extend_from_slice(name);
                 lines = rest;
-                self.channels.entry(channel).or_default().push(number);
+                let mut channels = lock(&self.shared.channels);
+                let members = channels.entry(channel).or_default();
+                members.push((self.core, number));
+                drop(channels);
                 self.write(number);
                 channel
             }
@@ -212,13 +329,24 @@ impl Router {
         if lines.is_empty() {
             return;
         }
-        let members = self.channels.get(&channel).cloned().unwrap_or_default();
-        for member in members.into_iter().filter(|member| *member != number) {
-            if let Some(Some(other)) = self.connections.get_mut(member) {
-                other.out.extend_from_slice(lines);
+        let members = lock(&self.shared.channels).get(&channel).cloned();
+        let mut copy = None;
+        for (core, member) in members.unwrap_or_default() {
+            if core != self.core {
+                let lines = copy.get_or_insert_with(|| Arc::new(lines.to_vec()));
+                let lines = Mail::Lines(member, Arc::clone(lines));
+                self.shared.post(core, lines);
+            } else if member != number {
+                self.send(member, lines);
             }
-            self.write(member);
         }
+    }
+
+    fn send(&mut self, number: usize, lines: &[u8]) {
+        if let Some(Some(connection)) = self.connections.get_mut(number) {
+            connection.out.extend_from_slice(lines);
+        }
+        self.write(number);
     }
 
     fn write(&mut self, number: usize) {
@@ -247,8 +375,8 @@ impl Router {
         if let Some(connection) = self.connections.get_mut(number) {
             *connection = None;
         }
-        for members in self.channels.values_mut() {
-            members.retain(|member| *member != number);
+        for members in lock(&self.shared.channels).values_mut() {
+            members.retain(|member| *member != (self.core, number));
         }
     }
 }
